@@ -1,0 +1,13 @@
+//! Nouns without I/O: offsets, epochs, partitions, record batches, clocks.
+//!
+//! **Invariant:** nothing here opens a file, a socket or a task.
+
+mod clock;
+mod ids;
+pub mod record_batch;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use ids::{
+    BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId,
+    TopicPartition,
+};
