@@ -1,0 +1,97 @@
+//! The answer to a proposal: openraft calls it from its core, and it resolves the proposer's
+//! receiver without a task in between.
+//!
+//! **Invariant:** `NotLeader`, `Unavailable` mean *certainly not appended*. A completion that is
+//! dropped unanswered says `Uncertain`, since its entry may be in the log.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use openraft::OptionalSend;
+use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
+use openraft::raft::ClientWriteResult;
+use openraft::raft::responder::Responder;
+use tokio::sync::{Notify, oneshot};
+
+use super::types::{C, from_log_id};
+use crate::entry::Applied;
+use crate::error::ProposeError;
+
+/// What a group's completions and its watcher tell one another.
+#[derive(Debug, Default)]
+pub(crate) struct GroupSignals {
+    /// The current term, for error messages.
+    pub(crate) term: AtomicU64,
+    /// A write was refused because the leader's lease ran out: a heartbeat would renew it.
+    pub(crate) lease_expired: Notify,
+}
+
+impl GroupSignals {
+    pub(crate) fn refusal(&self, forward: &ForwardToLeader<C>) -> ProposeError {
+        match forward.reason {
+            ForwardReason::NotLeader => ProposeError::NotLeader {
+                leader: forward.leader_id,
+                term: self.term.load(Ordering::Relaxed),
+            },
+            ForwardReason::LeadershipTransfer => ProposeError::Unavailable,
+            ForwardReason::LeaseExpired => {
+                self.lease_expired.notify_one();
+                ProposeError::Unavailable
+            }
+        }
+    }
+}
+
+type Answer = Result<Applied, ProposeError>;
+
+/// A proposer's end of its proposal, of any result type that openraft asks for.
+pub(crate) struct Completion<T> {
+    answer: Option<oneshot::Sender<Answer>>,
+    signals: Arc<GroupSignals>,
+    convert: fn(T, &GroupSignals) -> Answer,
+    _result: PhantomData<fn(T)>,
+}
+
+impl Completion<ClientWriteResult<C>> {
+    pub(crate) fn new(signals: &Arc<GroupSignals>) -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, receiver) = oneshot::channel();
+        let completion = Self {
+            answer: Some(answer),
+            signals: signals.clone(),
+            convert: write_answer,
+            _result: PhantomData,
+        };
+        (completion, receiver)
+    }
+}
+
+fn write_answer(result: ClientWriteResult<C>, signals: &GroupSignals) -> Answer {
+    match result {
+        Ok(written) => Ok(Applied { log_id: from_log_id(&written.log_id), reply: written.data }),
+        Err(ClientWriteError::ForwardToLeader(forward)) => Err(signals.refusal(&forward)),
+        Err(ClientWriteError::LogEntryDiscarded(_)) => Err(ProposeError::Uncertain),
+        // Neither a membership change nor a precondition is ever proposed through here.
+        Err(
+            ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_),
+        ) => Err(ProposeError::Uncertain),
+    }
+}
+
+impl<T: OptionalSend + 'static> Responder<C, T> for Completion<T> {
+    fn on_complete(mut self, result: T) {
+        let answer = (self.convert)(result, &self.signals);
+        if let Some(sender) = self.answer.take() {
+            // A proposer that went away has its answer dropped.
+            let _ = sender.send(answer);
+        }
+    }
+}
+
+impl<T> Drop for Completion<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.answer.take() {
+            let _ = sender.send(Err(ProposeError::Uncertain));
+        }
+    }
+}

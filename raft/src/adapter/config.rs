@@ -1,0 +1,42 @@
+//! openraft's settings for every group of a node.
+
+use std::sync::Arc;
+
+use openraft::{Config, SnapshotPolicy};
+
+use crate::error::RaftError;
+use crate::options::NodeOptions;
+
+pub(crate) fn openraft_config(options: &NodeOptions) -> Result<Arc<Config>, RaftError> {
+    let timing = &options.timing;
+    let config = Config {
+        cluster_name: options.cluster.to_string(),
+        heartbeat_interval: timing.heartbeat_ms,
+        election_timeout_min: timing.election_min_ms,
+        election_timeout_max: timing.election_max_ms,
+        install_snapshot_timeout: timing.append_ms,
+        // Bytes bound a message, in the log adapter; this only bounds the count of tiny entries.
+        max_payload_entries: 4_096,
+        // Snapshots are taken when the application asks, and the log is purged up to them.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 0,
+        purge_batch_size: 1,
+        // A node runs thousands of groups: each channel is allocated at its full size.
+        api_channel_size: Some(1_024),
+        notification_channel_size: Some(1_024),
+        state_machine_channel_size: Some(64),
+        log_stage_capacity: Some(8),
+        // A peer that returns resets this; it only paces what the peer itself refuses.
+        backoff: "50ms 100ms 200ms ..1000ms".to_owned(),
+        enable_pre_vote: Some(true),
+        // A restarted leader must not resume its term: what it had applied may be unsynced.
+        enable_leader_restore: Some(false),
+        // A follower that lost acknowledged entries (a replaced disk, a quarantined replica) is
+        // filled again. Otherwise its leader would end, or never replicate to it again: that
+        // would turn one node's loss into the group's.
+        allow_log_reversion: Some(true),
+        ..Config::default()
+    };
+    let config = config.validate().map_err(|error| RaftError::Options(error.to_string()))?;
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,23 @@
+//! The only room that knows openraft: its types are made of ours here, and its traits are served
+//! from our ports and our transport.
+//!
+//! **Invariant:** no type of openraft leaves this crate, and no other room of this crate names one
+//! except through the aliases below.
+
+mod append_stream;
+mod completion;
+mod config;
+mod log;
+mod machine;
+mod network;
+mod payload;
+mod serve;
+mod types;
+
+pub(crate) use completion::{Completion, GroupSignals};
+pub(crate) use config::openraft_config;
+pub(crate) use log::LogStore;
+pub(crate) use machine::{Machine, SnapshotBuilt};
+pub(crate) use network::NetworkFactory;
+pub(crate) use serve::{handle_transfer, install_snapshot, probe};
+pub(crate) use types::*;

@@ -1,0 +1,204 @@
+//! Serves what peers ask of this node's groups.
+//!
+//! **Invariant:** the connection's reader is never held up: appends go to their group's lane, and
+//! everything else that must wait runs in a task of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::adapter::{
+    VoteRequest, VoteResponse, from_log_id, from_vote, handle_transfer, install_snapshot, probe,
+    to_log_id, to_vote,
+};
+use crate::call::CallSlot;
+use crate::codec::DecodeError;
+use crate::id::{GroupId, NodeId};
+use crate::lane::{Lane, LaneItem, answer_append, refuse, request};
+use crate::leadership::Leaderships;
+use crate::liveness;
+use crate::registry::Registry;
+use crate::transport::{FrameHandler, Inbound, Link};
+use crate::wire::{
+    Announcement, AppendMessage, Beat, Frame, Kind, Outgoing, Role, SnapshotMessage, Status,
+    TransferMessage, VoteAnswer, VoteMessage,
+};
+
+/// Longest wait for a group that a peer asks about before it is open here.
+const OPEN_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What the connections of a node serve from.
+#[derive(Clone)]
+pub(crate) struct NodeInbound {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) leaderships: Arc<Leaderships>,
+    pub(crate) calls: Arc<CallSlot>,
+}
+
+impl Inbound for NodeInbound {
+    fn connected(&self, link: &Arc<Link>) -> Box<dyn FrameHandler> {
+        self.leaderships.greet(link);
+        tokio::spawn(reset_backoff(self.registry.clone(), link.peer().id()));
+        Box::new(Connection { node: self.clone(), link: link.clone(), lanes: HashMap::new() })
+    }
+}
+
+/// Replication to a peer that was away pauses; now that it is back, it need not.
+async fn reset_backoff(registry: Arc<Registry>, peer: NodeId) {
+    for group in registry.all() {
+        // A group that has ended has nothing to reset.
+        let _ = group.raft().trigger().reset_backoff([peer]).await;
+    }
+}
+
+/// One peer's requests.
+struct Connection {
+    node: NodeInbound,
+    link: Arc<Link>,
+    lanes: HashMap<GroupId, mpsc::UnboundedSender<LaneItem>>,
+}
+
+impl FrameHandler for Connection {
+    fn handle(&mut self, frame: Frame, permit: OwnedSemaphorePermit) -> Result<(), DecodeError> {
+        let Frame { id, group, .. } = frame;
+        let expected = match frame.kind {
+            Kind::Beat | Kind::BeatEcho | Kind::Announcement => Role::Notice,
+            _ => Role::Request,
+        };
+        if frame.role != expected {
+            return Err(DecodeError("frame role for its kind"));
+        }
+        match frame.kind {
+            Kind::Append => {
+                let message = AppendMessage::decode(frame.body)?;
+                self.append(group, LaneItem { id, message, permit });
+            }
+            Kind::Probe => self.probe(group, id, AppendMessage::decode(frame.body)?),
+            Kind::Vote | Kind::PreVote => {
+                let message = VoteMessage::decode(frame.body.clone())?;
+                let asked = Asked { link: self.link.clone(), permit, frame };
+                tokio::spawn(vote(self.node.registry.clone(), asked, message));
+            }
+            Kind::Snapshot => {
+                let message = SnapshotMessage::decode(frame.body.clone())?;
+                let asked = Asked { link: self.link.clone(), permit, frame };
+                tokio::spawn(snapshot(self.node.registry.clone(), asked, message));
+            }
+            Kind::Transfer => {
+                let message = TransferMessage::decode(frame.body.clone())?;
+                let asked = Asked { link: self.link.clone(), permit, frame };
+                tokio::spawn(transfer(self.node.registry.clone(), asked, message));
+            }
+            Kind::Call => {
+                let (calls, link) = (self.node.calls.clone(), self.link.clone());
+                tokio::spawn(async move {
+                    calls.serve(&link, frame).await;
+                    drop(permit);
+                });
+            }
+            Kind::Beat => liveness::send(&self.link, Kind::BeatEcho, Beat::decode(frame.body)?),
+            Kind::BeatEcho => self.link.peer().echoed(Beat::decode(frame.body)?.sent_us),
+            Kind::Announcement => {
+                let announcement = Announcement::decode(frame.body)?;
+                self.node.leaderships.announced(self.link.peer().id(), &announcement);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    fn append(&mut self, group: GroupId, item: LaneItem) {
+        let open = || Lane::open(self.node.registry.clone(), self.link.clone(), group);
+        let lane = self.lanes.entry(group).or_insert_with(open);
+        // A lane lives as long as this sender; it fails only while the runtime shuts down.
+        let _ = lane.send(item);
+    }
+
+    fn probe(&self, group: GroupId, id: u64, message: AppendMessage) {
+        let Some(found) = self.node.registry.get(group) else {
+            return refuse(&self.link, id, Status::UnknownGroup, "the group is not open");
+        };
+        let link = self.link.clone();
+        let prev = message.prev;
+        tokio::spawn(async move {
+            match probe(found.raft(), request(message), prev).await {
+                Ok(result) => answer_append(&link, Kind::Probe, group, id, result),
+                Err(reason) => refuse(&link, id, Status::Failed, &reason),
+            }
+        });
+    }
+}
+
+/// A request that a task answers. The permit counts it against the budget until then.
+struct Asked {
+    link: Arc<Link>,
+    frame: Frame,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Asked {
+    fn wait(&self) -> Duration {
+        Duration::from_millis(u64::from(self.frame.deadline_ms)).min(OPEN_WAIT_MAX)
+    }
+
+    fn answer(self, body_len: usize, encode: impl FnOnce(&mut bytes::BytesMut)) {
+        let mut frame = Outgoing::new(self.frame.kind, self.frame.group, body_len);
+        encode(frame.body());
+        self.link.answer(self.frame.id, Status::Ok, frame);
+        drop(self.permit);
+    }
+
+    fn refuse(self, status: Status, reason: &str) {
+        refuse(&self.link, self.frame.id, status, reason);
+    }
+
+    /// Lets go of the received bytes, once they are decoded.
+    fn forget_body(&mut self) {
+        self.frame.body = Bytes::new();
+    }
+}
+
+async fn vote(registry: Arc<Registry>, asked: Asked, message: VoteMessage) {
+    let Some(group) = registry.wait(asked.frame.group, asked.wait()).await else {
+        return asked.refuse(Status::UnknownGroup, "the group is not open");
+    };
+    let mut request = VoteRequest::new(to_vote(message.vote), message.last.map(to_log_id));
+    request.leadership_transfer = message.transfer;
+    let answered = match asked.frame.kind {
+        Kind::PreVote => group.raft().pre_vote(request).await,
+        _ => group.raft().vote(request).await,
+    };
+    match answered {
+        Ok(VoteResponse { vote, vote_granted, last_log_id }) => {
+            let last = last_log_id.as_ref().map(from_log_id);
+            let answer = VoteAnswer { vote: from_vote(&vote), granted: vote_granted, last };
+            asked.answer(40, |body| answer.encode(body));
+        }
+        Err(fatal) => asked.refuse(Status::Failed, &fatal.to_string()),
+    }
+}
+
+async fn snapshot(registry: Arc<Registry>, mut asked: Asked, message: SnapshotMessage) {
+    asked.forget_body();
+    let Some(group) = registry.wait(asked.frame.group, asked.wait()).await else {
+        return asked.refuse(Status::UnknownGroup, "the group is not open");
+    };
+    match install_snapshot(group.raft(), message).await {
+        Ok(vote) => asked.answer(17, |body| SnapshotMessage::encode_answer(vote, body)),
+        Err(reason) => asked.refuse(Status::Failed, &reason),
+    }
+}
+
+async fn transfer(registry: Arc<Registry>, asked: Asked, message: TransferMessage) {
+    let Some(group) = registry.get(asked.frame.group) else {
+        return asked.refuse(Status::UnknownGroup, "the group is not open");
+    };
+    match handle_transfer(group.raft(), message).await {
+        Ok(answer) => asked.answer(24, |body| answer.encode(body)),
+        Err(reason) => asked.refuse(Status::Failed, &reason),
+    }
+}

@@ -1,0 +1,46 @@
+//! Node-pair heartbeats: whether a peer lives, whatever groups two nodes share.
+//!
+//! **Invariant:** one beat per pair and interval, however many groups there are. A silent peer's
+//! connection is closed, so that everything waiting for it fails at once.
+
+use std::sync::Arc;
+
+use tokio::time::MissedTickBehavior;
+
+use crate::id::GroupId;
+use crate::transport::{Link, Transport};
+use crate::wire::{Beat, Kind, Outgoing};
+
+/// Runs until the transport stops.
+pub(crate) async fn run(transport: Arc<Transport>) {
+    let mut stopped = transport.stopped();
+    let mut ticks = tokio::time::interval(transport.timing().heartbeat());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => beat(&transport),
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}
+
+fn beat(transport: &Transport) {
+    let dead = transport.timing().peer_dead();
+    for link in transport.links() {
+        let peer = link.peer();
+        if peer.silent_for(dead) {
+            tracing::warn!(peer = %peer.id(), ?dead, "peer is silent, closing its connection");
+            link.close();
+            continue;
+        }
+        send(&link, Kind::Beat, Beat { sent_us: peer.clock_us() });
+    }
+    transport.refresh_statuses();
+}
+
+/// Sends a beat or its echo.
+pub(crate) fn send(link: &Link, kind: Kind, beat: Beat) {
+    let mut frame = Outgoing::new(kind, GroupId::METADATA, 8);
+    beat.encode(frame.body());
+    link.notify(frame);
+}

@@ -1,0 +1,151 @@
+//! What a node is told when it starts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::error::RaftError;
+use crate::id::{ClusterId, NodeId};
+
+/// Everything that a node needs to know.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// This node.
+    pub node: NodeId,
+    /// The cluster; a peer of another one is refused.
+    pub cluster: ClusterId,
+    /// Peer addresses as `host:port`. An entry for this node itself is ignored.
+    pub peers: BTreeMap<NodeId, String>,
+    /// Intervals and time-outs.
+    pub timing: Timing,
+    /// Bounds on memory.
+    pub limits: Limits,
+}
+
+/// Intervals and time-outs, in milliseconds.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// Between two heartbeats, of a node pair and of a group's leader.
+    pub heartbeat_ms: u64,
+    /// A follower that heard nothing of a leader for a random time between this ...
+    pub election_min_ms: u64,
+    /// ... and this campaigns. Also the leader's lease.
+    pub election_max_ms: u64,
+    /// A peer unheard for this long is dead: its connection is closed and dialed anew.
+    pub peer_dead_ms: u64,
+    /// To connect and to exchange hellos.
+    pub connect_ms: u64,
+    /// For the answer to a replication or snapshot message on a living connection.
+    pub append_ms: u64,
+}
+
+/// Bounds on memory, in bytes unless named otherwise.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest frame accepted from a peer and sent to one.
+    pub frame_bytes_max: usize,
+    /// Entries of one replication message stop here, unless a single one is larger.
+    pub append_bytes_max: u64,
+    /// Requests waiting to be written to one peer.
+    pub send_bytes_max: usize,
+    /// Requests of one peer being worked on here.
+    pub receive_bytes_max: usize,
+    /// Unanswered bytes of one group's replication to one peer.
+    pub pipeline_bytes_max: usize,
+    /// Connections that have not yet said who they are.
+    pub hellos_max: usize,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 100,
+            election_min_ms: 500,
+            election_max_ms: 1_000,
+            peer_dead_ms: 600,
+            connect_ms: 1_000,
+            append_ms: 10_000,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: 128 << 20,
+            append_bytes_max: 4 << 20,
+            send_bytes_max: 64 << 20,
+            receive_bytes_max: 64 << 20,
+            pipeline_bytes_max: 16 << 20,
+            hellos_max: 64,
+        }
+    }
+}
+
+impl NodeOptions {
+    /// Options with default timing and limits.
+    pub fn new(node: NodeId, cluster: ClusterId, peers: BTreeMap<NodeId, String>) -> Self {
+        Self { node, cluster, peers, timing: Timing::default(), limits: Limits::default() }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), RaftError> {
+        let (timing, limits) = (&self.timing, &self.limits);
+        let rules = [
+            (timing.heartbeat_ms > 0, "heartbeat_ms must be above 0"),
+            (
+                timing.election_min_ms > 2 * timing.heartbeat_ms,
+                "election_min_ms must be above twice heartbeat_ms",
+            ),
+            (
+                timing.election_max_ms > timing.election_min_ms,
+                "election_max_ms must be above election_min_ms",
+            ),
+            (
+                timing.peer_dead_ms > 2 * timing.heartbeat_ms,
+                "peer_dead_ms must be above twice heartbeat_ms",
+            ),
+            (timing.connect_ms > 0 && timing.append_ms > 0, "time-outs must be above 0"),
+            (
+                limits.frame_bytes_max >= 2 * limits.append_bytes_max as usize,
+                "frame_bytes_max must be at least twice append_bytes_max",
+            ),
+            (
+                (1 << 16..=1 << 30).contains(&limits.frame_bytes_max),
+                "frame_bytes_max must be between 64 KiB and 1 GiB",
+            ),
+            (
+                limits.append_bytes_max > 0
+                    && limits.send_bytes_max > 0
+                    && limits.receive_bytes_max > 0
+                    && limits.pipeline_bytes_max > 0
+                    && limits.hellos_max > 0,
+                "limits must be above 0",
+            ),
+            (
+                limits.send_bytes_max <= 1 << 30 && limits.receive_bytes_max <= 1 << 30,
+                "send_bytes_max and receive_bytes_max must be at most 1 GiB",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(RaftError::Options((*rule).to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Timing {
+    pub(crate) fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
+    }
+
+    pub(crate) fn peer_dead(&self) -> Duration {
+        Duration::from_millis(self.peer_dead_ms)
+    }
+
+    pub(crate) fn connect(&self) -> Duration {
+        Duration::from_millis(self.connect_ms)
+    }
+
+    pub(crate) fn append(&self) -> Duration {
+        Duration::from_millis(self.append_ms)
+    }
+}

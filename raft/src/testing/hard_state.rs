@@ -1,0 +1,43 @@
+//! Hard state in memory.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+
+use crate::id::{GroupId, LogId};
+use crate::port::HardStateStore;
+use crate::vote::{HardState, Vote};
+
+/// A [`HardStateStore`] in memory: survives its node, not the process.
+#[derive(Debug, Default)]
+pub struct MemHardState {
+    groups: Mutex<HashMap<GroupId, HardState>>,
+}
+
+impl MemHardState {
+    fn groups(&self) -> MutexGuard<'_, HashMap<GroupId, HardState>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HardStateStore for MemHardState {
+    fn load(&self, group: GroupId) -> io::Result<HardState> {
+        Ok(self.groups().get(&group).copied().unwrap_or_default())
+    }
+
+    fn save_vote(&self, group: GroupId, vote: Vote) -> BoxFuture<'static, io::Result<()>> {
+        self.groups().entry(group).or_default().vote = Some(vote);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn save_committed(&self, group: GroupId, committed: Option<LogId>) {
+        self.groups().entry(group).or_default().committed = committed;
+    }
+
+    fn forget(&self, group: GroupId) -> BoxFuture<'static, io::Result<()>> {
+        self.groups().remove(&group);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

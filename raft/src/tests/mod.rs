@@ -1,0 +1,6 @@
+//! Whole nodes in one process, over real sockets on the loopback interface.
+
+mod cluster;
+mod conformance;
+mod peers;
+mod retention;

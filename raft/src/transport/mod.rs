@@ -1,0 +1,26 @@
+//! One TCP connection per pair of nodes, and everything that two nodes say over it.
+//!
+//! Who dials: **the node with the smaller id**. Both sides then ask and answer over that one
+//! connection. So no pair ever holds two connections that race, a connection is lost for both
+//! sides at once, and requests of one side keep their order. The price: the node with the greater
+//! id cannot reconnect by itself; its peer retries within 200 ms.
+//!
+//! ```text
+//! dialer ──┐                     ┌─ reader ── handler (requests) · pending (answers)
+//!          ├─ hello ── Link ─────┤
+//! acceptor ┘                     └─ writer ── queue (urgent first, bulk within a byte budget)
+//! ```
+//!
+//! **Invariant:** a reader never waits for a writer, so two nodes cannot block one another.
+
+mod acceptor;
+mod dialer;
+mod handshake;
+mod link;
+mod log_gate;
+mod peer;
+mod queue;
+mod switchboard;
+
+pub(crate) use link::{FrameHandler, Inbound, Link, LinkError, Pending};
+pub(crate) use switchboard::Transport;

@@ -1,0 +1,15 @@
+//! The bytes between two nodes, sans I/O: hello, frames and messages.
+//!
+//! **Invariant:** nothing here reads a socket, and nothing here trusts a length.
+
+mod append;
+mod frame;
+mod hello;
+mod message;
+
+pub(crate) use append::{AppendAnswer, AppendMessage};
+pub(crate) use frame::{Frame, FrameReader, HEADER_LEN, Kind, Outgoing, Role, Status};
+pub(crate) use hello::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION};
+pub(crate) use message::{
+    Announcement, Beat, SnapshotMessage, TransferAnswer, TransferMessage, VoteAnswer, VoteMessage,
+};
