@@ -2,9 +2,12 @@
 //!
 //! **Invariant:** nothing here opens a file, a socket or a task.
 
+pub mod batch_builder;
 mod clock;
+pub mod compression;
 mod ids;
 pub mod record_batch;
+pub mod records;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use ids::{
