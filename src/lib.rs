@@ -15,4 +15,6 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod config;
+pub mod metrics;
 pub mod model;

@@ -1,0 +1,200 @@
+//! What a node is told: the validated configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::BrokerId;
+
+/// A node's configuration, valid by construction.
+///
+/// `NodeConfig::default()` is what `jackdaw serve` runs without arguments: a one-node cluster on
+/// 127.0.0.1 ports 9092, 7092 and 8092 with its data in `./data`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeConfig {
+    /// This node's id, unique in the cluster, ≥ 0.
+    pub node_id: BrokerId,
+    /// The cluster's name, the same on all its nodes; a data folder of another one is refused.
+    pub cluster: String,
+    /// Where everything durable lives; made if it is not there.
+    pub data_dir: PathBuf,
+    /// Whether binding beyond loopback without TLS and SASL is allowed.
+    pub insecure: bool,
+    /// The sockets.
+    pub listeners: ListenerConfig,
+    /// The founding members, this node among them; each votes in the metadata group.
+    pub nodes: BTreeMap<BrokerId, NodeAddress>,
+    /// What a new topic gets when its creator does not say.
+    pub topics: TopicConfig,
+    /// Bounds on what clients can make a node hold.
+    pub limits: LimitConfig,
+    /// Consensus timing.
+    pub raft: RaftConfig,
+    /// Segments and caches.
+    pub storage: StorageConfig,
+    /// Consumer groups.
+    pub groups: GroupConfig,
+    /// The process's own log.
+    pub logging: LoggingConfig,
+}
+
+/// Addresses that a node listens on, and the one that it tells clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// Kafka clients.
+    pub kafka: SocketAddr,
+    /// The other nodes.
+    pub peer: SocketAddr,
+    /// HTTP: health, metrics, administration.
+    pub admin: SocketAddr,
+    /// Host name or address that clients are told to connect to.
+    pub advertised_host: String,
+    /// Port that clients are told, if it is not the one bound.
+    pub advertised_port: Option<u16>,
+}
+
+/// Where a founding member is reached by the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// `host:port` of its peer listener.
+    pub peer: String,
+}
+
+/// Defaults of new topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// Partitions (`num.partitions`), ≥ 1.
+    pub num_partitions: i32,
+    /// Replicas of each partition (`default.replication.factor`), from 1 to the number of nodes.
+    pub replication_factor: i16,
+    /// Whether asking for an unknown topic makes it (`auto.create.topics.enable`).
+    pub auto_create: bool,
+}
+
+/// Bounds on what clients can make a node hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitConfig {
+    /// Largest request (`socket.request.max.bytes`), bytes.
+    pub frame_bytes_max: usize,
+    /// Bytes of all requests being read or worked on; reading waits when they are spent.
+    pub inflight_bytes_max: usize,
+    /// Open client connections (`max.connections`).
+    pub connections_max: usize,
+    /// A connection silent for so long is closed (`connections.max.idle.ms`), ms.
+    pub connection_idle_ms: u64,
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: 100 * 1024 * 1024,
+            inflight_bytes_max: 256 * 1024 * 1024,
+            connections_max: 10_000,
+            connection_idle_ms: 600_000,
+        }
+    }
+}
+
+/// Consensus timing. One heartbeat per pair of nodes serves all groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RaftConfig {
+    /// Interval of heartbeats between two nodes, ms.
+    pub heartbeat_ms: u64,
+    /// Shortest wait before a follower without a leader stands for election, ms.
+    pub election_min_ms: u64,
+    /// Longest such wait, ms; each election draws between the two.
+    pub election_max_ms: u64,
+    /// A peer silent for so long is dead, and the groups that it led are elected anew, ms.
+    pub peer_dead_ms: u64,
+}
+
+impl Default for RaftConfig {
+    fn default() -> Self {
+        Self { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 600, peer_dead_ms: 500 }
+    }
+}
+
+/// Segments and caches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// A segment is closed and the next begun at this size (`log.segment.bytes`), bytes.
+    pub segment_bytes: u64,
+    /// Log bytes between two entries of the offset index (`log.index.interval.bytes`).
+    pub index_interval_bytes: u32,
+    /// Recent entries kept in memory for replication and reading, all partitions together, bytes.
+    pub cache_bytes: u64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1024 * 1024 * 1024,
+            index_interval_bytes: 4096,
+            cache_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Consumer groups. The keys are Kafka's `group.*` and `offsets.retention.minutes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupConfig {
+    /// Shortest session timeout that a member may ask for, ms.
+    pub session_timeout_min_ms: u64,
+    /// Longest one, ms.
+    pub session_timeout_max_ms: u64,
+    /// How long the first rebalance of an empty group waits for more members, ms.
+    pub initial_rebalance_delay_ms: u64,
+    /// How long offsets outlive a group's last member, minutes.
+    pub offsets_retention_minutes: u64,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self {
+            session_timeout_min_ms: 6_000,
+            session_timeout_max_ms: 1_800_000,
+            initial_rebalance_delay_ms: 3_000,
+            offsets_retention_minutes: 10_080,
+        }
+    }
+}
+
+/// The process's own log, on standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoggingConfig {
+    /// What is logged, as in `info,jackdaw::group=debug` (`JACKDAW_LOG` overrides it).
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for LoggingConfig {
+    fn default() -> Self {
+        Self { filter: "info,openraft=error".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// How a line of the process's log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Level, place and message, with the time.
+    Text,
+    /// The same without the time, for journald and containers that add their own.
+    Plain,
+}
+
+impl NodeConfig {
+    /// Whether this node is the whole cluster.
+    #[must_use]
+    pub fn is_single_node(&self) -> bool {
+        self.nodes.len() == 1
+    }
+}

@@ -1,0 +1,269 @@
+//! What the process counts about itself: cheap atomics that any room may bump.
+//!
+//! Kept on a low floor and free of HTTP, so that partitions and the server can count; `admin`
+//! renders the text that Prometheus reads.
+//!
+//! **Invariant:** counting takes no lock and no allocation, except one short lock per request for
+//! the latency histogram.
+
+mod requests;
+
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+pub use requests::RequestMetrics;
+
+/// The process's metrics. One per process, shared by reference.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Records accepted into logs that this node leads.
+    pub records_in: Counter,
+    /// Bytes of record batches accepted into logs that this node leads.
+    pub bytes_in: Counter,
+    /// Record batches accepted into logs that this node leads.
+    pub batches_in: Counter,
+    /// Bytes of record batches sent to consumers.
+    pub bytes_out: Counter,
+    /// Client connections open now.
+    pub connections: Gauge,
+    /// Client connections accepted since the start.
+    pub connections_accepted: Counter,
+    /// Connections closed because of what they sent: bad frames, unknown APIs, bytes of TLS.
+    pub connections_refused: Counter,
+    /// Bytes of requests being read or worked on.
+    pub request_bytes_inflight: Gauge,
+    /// Elections in which this node became a leader, all groups together.
+    pub elections_won: Counter,
+    /// Syncs of the log to disk.
+    pub syncs: Counter,
+    /// Requests and their latency by API.
+    pub requests: RequestMetrics,
+    registry: Registry,
+    scraped: Mutex<Scraped>,
+}
+
+/// Where a partition's replica on this node stands; read when the metrics are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaSample {
+    /// Topic name.
+    pub topic: String,
+    /// Partition index.
+    pub partition: i32,
+    /// Whether this node leads it.
+    pub is_leader: bool,
+    /// Raft term.
+    pub term: u64,
+    /// First offset there.
+    pub log_start_offset: i64,
+    /// Offset after the last record there.
+    pub log_end_offset: i64,
+    /// Offset after the last committed record known here.
+    pub high_watermark: i64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PartitionLabels {
+    topic: String,
+    partition: i32,
+}
+
+/// Gauges set from samples at every reading.
+#[derive(Debug, Default)]
+struct Scraped {
+    partitions: Gauge,
+    leaders: Gauge,
+    term: Family<PartitionLabels, Gauge>,
+    high_watermark: Family<PartitionLabels, Gauge>,
+    log_start_offset: Family<PartitionLabels, Gauge>,
+    log_end_offset: Family<PartitionLabels, Gauge>,
+}
+
+impl Scraped {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("partitions", "Partition replicas on this node", self.partitions.clone());
+        registry.register("partition_leaders", "Partitions led by this node", self.leaders.clone());
+        for (name, help, family) in [
+            ("partition_term", "Raft term of a partition", &self.term),
+            (
+                "partition_high_watermark",
+                "Offset after the last committed record known to this node",
+                &self.high_watermark,
+            ),
+            ("partition_log_start_offset", "First offset on this node", &self.log_start_offset),
+            (
+                "partition_log_end_offset",
+                "Offset after the last record on this node",
+                &self.log_end_offset,
+            ),
+        ] {
+            registry.register(name, help, family.clone());
+        }
+    }
+
+    fn set(&self, replicas: &[ReplicaSample]) {
+        let families =
+            [&self.term, &self.high_watermark, &self.log_start_offset, &self.log_end_offset];
+        families.iter().for_each(|family| family.clear());
+        let mut leaders = 0;
+        for replica in replicas {
+            leaders += i64::from(replica.is_leader);
+            let labels =
+                PartitionLabels { topic: replica.topic.clone(), partition: replica.partition };
+            let values = [
+                i64::try_from(replica.term).unwrap_or(i64::MAX),
+                replica.high_watermark,
+                replica.log_start_offset,
+                replica.log_end_offset,
+            ];
+            for (family, value) in families.iter().zip(values) {
+                family.get_or_create(&labels).set(value);
+            }
+        }
+        self.partitions.set(i64::try_from(replicas.len()).unwrap_or(i64::MAX));
+        self.leaders.set(leaders);
+    }
+}
+
+impl Metrics {
+    /// Metrics at zero, for the node with this id.
+    #[must_use]
+    pub fn new(node_id: i32) -> Self {
+        let mut registry = Registry::with_prefix("jackdaw");
+        let build = vec![
+            ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("node".to_owned(), node_id.to_string()),
+        ];
+        registry.register("build", "Version and node id", Info::new(build));
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::<u64, AtomicU64>::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let records_in = counter("records_in", "Records accepted by this node as leader");
+        let batches_in = counter("batches_in", "Record batches accepted by this node as leader");
+        let connections_accepted = counter("connections_accepted", "Client connections accepted");
+        let connections_refused =
+            counter("connections_refused", "Connections closed for what they sent");
+        let elections_won = counter("elections_won", "Elections won by this node");
+        let syncs = counter("log_syncs", "Syncs of logs to disk");
+        let (bytes_in, bytes_out) = (Counter::default(), Counter::default());
+        let help = "Record batches accepted by this node as leader";
+        registry.register_with_unit("in", help, Unit::Bytes, bytes_in.clone());
+        let help = "Record batches sent to consumers";
+        registry.register_with_unit("out", help, Unit::Bytes, bytes_out.clone());
+        let (connections, request_bytes_inflight) = (Gauge::default(), Gauge::default());
+        registry.register("connections", "Client connections open", connections.clone());
+        let help = "Requests being read or worked on";
+        registry.register_with_unit(
+            "requests_inflight",
+            help,
+            Unit::Bytes,
+            request_bytes_inflight.clone(),
+        );
+        let requests = RequestMetrics::register(&mut registry);
+        let scraped = Scraped::default();
+        scraped.register(&mut registry);
+        Self {
+            records_in,
+            bytes_in,
+            batches_in,
+            bytes_out,
+            connections,
+            connections_accepted,
+            connections_refused,
+            request_bytes_inflight,
+            elections_won,
+            syncs,
+            requests,
+            registry,
+            scraped: Mutex::new(scraped),
+        }
+    }
+
+    /// The text that Prometheus reads (OpenMetrics 1.0), with this node's replicas as of now.
+    #[must_use]
+    pub fn render(&self, replicas: &[ReplicaSample]) -> String {
+        // One reading at a time: the per-partition gauges are cleared and set again.
+        let scraped = self.scraped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        scraped.set(replicas);
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            // Writing into a String cannot fail; a comment keeps the text well-formed if it does.
+            let _ = writeln!(text, "# EOF");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_text_holds_what_was_counted() {
+        let metrics = Metrics::new(3);
+        metrics.records_in.inc_by(5);
+        metrics.bytes_in.inc_by(500);
+        metrics.connections.inc();
+        metrics.requests.observe(0, Duration::from_micros(700), false);
+        metrics.requests.observe(1, Duration::from_millis(20), true);
+        let replica = ReplicaSample {
+            topic: "orders".into(),
+            partition: 2,
+            is_leader: true,
+            term: 4,
+            log_start_offset: 0,
+            log_end_offset: 12,
+            high_watermark: 11,
+        };
+        let text = metrics.render(&[replica]);
+        for line in [
+            "jackdaw_records_in_total 5",
+            "jackdaw_in_bytes_total 500",
+            "jackdaw_connections 1",
+            "jackdaw_partition_leaders 1",
+            "jackdaw_partition_high_watermark{topic=\"orders\",partition=\"2\"} 11",
+            "jackdaw_requests_total{api=\"Produce\"} 1",
+            "jackdaw_request_errors_total{api=\"Fetch\"} 1",
+            "jackdaw_request_duration_seconds_count{api=\"Fetch\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in:\n{text}");
+        }
+        assert!(text.contains("node=\"3\"") && text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_partition_that_left_is_no_longer_shown() {
+        let metrics = Metrics::new(1);
+        let replica = ReplicaSample {
+            topic: "gone".into(),
+            partition: 0,
+            is_leader: false,
+            term: 1,
+            log_start_offset: 0,
+            log_end_offset: 0,
+            high_watermark: 0,
+        };
+        assert!(metrics.render(&[replica]).contains("gone"));
+        assert!(!metrics.render(&[]).contains("gone"));
+    }
+
+    #[test]
+    fn an_unknown_api_is_counted_as_other() {
+        let metrics = Metrics::new(1);
+        metrics.requests.observe(-7, Duration::ZERO, false);
+        metrics.requests.observe(9_999, Duration::ZERO, false);
+        assert!(metrics.render(&[]).contains("jackdaw_requests_total{api=\"other\"} 2"));
+    }
+}
