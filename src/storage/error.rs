@@ -1,0 +1,178 @@
+//! What can go wrong with a partition's log.
+//!
+//! **Invariant:** bytes on disk that are not what was written give [`LogError::Corrupt`] or
+//! [`LogError::Lost`], never a panic and never a silent cut of what was durable.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::model::Offset;
+use crate::model::record_batch::BatchError;
+
+/// An error of a [`super::Log`]. The text is one sentence that an operator can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The operating system refused an operation on a file.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was attempted, as a verb phrase ("open", "read").
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Its reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk has no room; nothing of the refused append was written, the log stays usable.
+    #[error("no space left on the volume of {path}: {needed_bytes} more bytes are needed")]
+    Full {
+        /// The segment that could not grow.
+        path: PathBuf,
+        /// Bytes that did not fit.
+        needed_bytes: u64,
+    },
+    /// Bytes that had been durable, or that valid data follows, are damaged.
+    #[error(
+        "{path} is damaged at byte {position} ({what}): move the partition's folder away so that \
+         it is replicated again from the other nodes, or restore it from a copy"
+    )]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// Where in it, in bytes from its start.
+        position: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// Entries that this node had on disk are not there any more.
+    #[error(
+        "{path} ends before entry {missing_index} although entries up to {durable_index} were \
+         durable here: move the partition's folder away so that it is replicated again"
+    )]
+    Lost {
+        /// The folder of the log.
+        path: PathBuf,
+        /// First missing index.
+        missing_index: u64,
+        /// Last index that must be there.
+        durable_index: u64,
+    },
+    /// The folder belongs to another cluster, topic or partition.
+    #[error("{path} belongs to {found}, not to {wanted}: move the folder away")]
+    WrongIdentity {
+        /// The segment.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+    /// An appended entry does not continue the log.
+    #[error("entry {index} of term {term} does not continue the log, which ends at {last}")]
+    NotNext {
+        /// The entry's term.
+        term: u64,
+        /// The entry's index.
+        index: u64,
+        /// The log's last entry, as text ("term-index", or "nothing").
+        last: String,
+    },
+    /// A stamped batch does not carry the offset or the epoch that this log would give it, so the
+    /// leader's prefix is not ours.
+    #[error(
+        "entry {index} is stamped offset {found_offset} epoch {found_epoch}, expected offset \
+         {wanted_offset} epoch {wanted_epoch}: the replicas' logs differ"
+    )]
+    Diverged {
+        /// The entry's index.
+        index: u64,
+        /// Base offset in the batch.
+        found_offset: Offset,
+        /// Leader epoch in the batch.
+        found_epoch: i64,
+        /// The log's end offset.
+        wanted_offset: Offset,
+        /// The entry's term.
+        wanted_epoch: u64,
+    },
+    /// An appended entry's batch is malformed.
+    #[error("entry {index} is not a sound record batch: {source}")]
+    Batch {
+        /// The entry's index.
+        index: u64,
+        /// Why.
+        #[source]
+        source: BatchError,
+    },
+    /// An entry that no segment can hold.
+    #[error("entry {index} cannot be stored: {what}")]
+    Unstorable {
+        /// The entry's index.
+        index: u64,
+        /// Why.
+        what: String,
+    },
+    /// The index was removed by [`super::Log::purge`] or lies beyond the end.
+    #[error("index {index} is outside of the log, which holds {first} to {last}")]
+    OutOfRange {
+        /// What was asked for.
+        index: u64,
+        /// First index held.
+        first: u64,
+        /// Last index held (`first` − 1 when empty).
+        last: u64,
+    },
+    /// The offset lies below the start offset or above the end offset.
+    #[error("offset {offset} is outside of the log, which holds {start} to {end} (exclusive)")]
+    OffsetOutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// Start offset.
+        start: Offset,
+        /// End offset.
+        end: Offset,
+    },
+    /// A write or a sync failed earlier: the log takes no more writes.
+    #[error("the log in {path} takes no writes since an earlier write or sync failed")]
+    Failed {
+        /// The folder of the log.
+        path: PathBuf,
+    },
+}
+
+impl LogError {
+    /// Wraps an operating system error; for `map_err`.
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    /// Whether the disk is full, so that the caller may refuse writes and go on.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+}
+
+impl From<LogError> for io::Error {
+    fn from(error: LogError) -> Self {
+        let kind = match &error {
+            LogError::Io { source, .. } => source.kind(),
+            LogError::Full { .. } => io::ErrorKind::StorageFull,
+            LogError::Corrupt { .. } | LogError::Lost { .. } | LogError::Diverged { .. } => {
+                io::ErrorKind::InvalidData
+            }
+            LogError::WrongIdentity { .. }
+            | LogError::NotNext { .. }
+            | LogError::Batch { .. }
+            | LogError::Unstorable { .. }
+            | LogError::OutOfRange { .. }
+            | LogError::OffsetOutOfRange { .. } => io::ErrorKind::InvalidInput,
+            LogError::Failed { .. } => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,87 @@
+//! A stretch of a segment that goes to a socket without passing through user space.
+//!
+//! **Invariant:** a slice lies below the high watermark, which is never truncated, and holds its
+//! file open, so it stays readable after its segment is deleted.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// `len` bytes of a file from `position` on.
+#[derive(Clone)]
+pub struct FileSlice {
+    file: Arc<File>,
+    position: u64,
+    len: usize,
+}
+
+impl FileSlice {
+    pub(super) fn new(file: Arc<File>, position: u64, len: usize) -> Self {
+        Self { file, position, len }
+    }
+
+    /// Bytes in the slice.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Drops the first `count` bytes (all, if there are fewer): they were sent.
+    pub fn advance(&mut self, count: usize) {
+        let count = count.min(self.len);
+        self.position += count as u64;
+        self.len -= count;
+    }
+
+    /// Reads the whole slice into memory.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    pub fn read(&self) -> io::Result<Bytes> {
+        let mut bytes = vec![0; self.len];
+        self.file.read_exact_at(&mut bytes, self.position)?;
+        Ok(Bytes::from(bytes))
+    }
+
+    /// Sends up to `max` bytes of the slice to a socket by `sendfile(2)` and drops what was taken.
+    /// Returns the bytes taken; fewer than asked for when the socket's buffer is full.
+    ///
+    /// # Errors
+    /// `WouldBlock` when a non-blocking socket takes nothing now; `UnexpectedEof` when the file ends
+    /// before the slice; else of the operating system.
+    pub fn send_to(&mut self, socket: impl AsFd, max: usize) -> io::Result<usize> {
+        let mut offset = self.position;
+        let want = self.len.min(max);
+        if want == 0 {
+            return Ok(0);
+        }
+        let sent = rustix::fs::sendfile(socket, &*self.file, Some(&mut offset), want)?;
+        if sent == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.advance(sent);
+        Ok(sent)
+    }
+}
+
+impl std::fmt::Debug for FileSlice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FileSlice({} bytes at {})", self.len, self.position)
+    }
+}
+
+/// Bytes in all of `slices`.
+#[must_use]
+pub fn slices_len(slices: &[FileSlice]) -> usize {
+    slices.iter().map(FileSlice::len).sum()
+}

@@ -1,0 +1,305 @@
+//! The sparse index beside a segment: a memory map of fixed-size entries, rebuilt when it is lost.
+//!
+//! One entry about every `index_interval_bytes`, 32 bytes, big-endian, for the item at `position`:
+//! ```text
+//!  0  offset delta    u32   its base offset (or the next one) − the segment's
+//!  4  index delta     u32   its Raft index − the segment's first
+//!  8  position        u32   bytes from the file's start
+//! 12  frames before   u32   `J` frames between the head and it: equal counts mean none between
+//! 16  max timestamp   i64   of all batches before it in the segment
+//! 24  term            u32   its term
+//! 28  crc             u32   CRC-32C of bytes 0–27, begun with the segment's first index
+//! ```
+//! It serves lookups by offset, by Raft index, by position and by time.
+//!
+//! **Invariant:** the segment is the truth. An entry that fails its CRC, or that an item does not
+//! confirm, is dropped with all after it, and made again from the segment.
+//! **Invariant:** entries of truncated items are wiped from disk before the segment is cut, so that
+//! none can come back after a crash and point into the middle of newer items.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::RwLock;
+
+use memmap2::{MmapMut, MmapOptions};
+
+use super::disk::Disk;
+use super::frame::take;
+use super::locks::{read, write};
+use crate::model::{Offset, Timestamp};
+
+const ENTRY_BYTES: usize = 32;
+/// First size of the file: one page, enough for half a MiB of log.
+const FILE_BYTES_MIN: usize = 4096;
+
+/// An index entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct IndexEntry {
+    pub(super) offset: Offset,
+    pub(super) index: u64,
+    pub(super) position: u64,
+    pub(super) frames_before: u32,
+    pub(super) max_timestamp: Timestamp,
+    pub(super) term: u64,
+}
+
+/// A segment's index.
+pub(super) struct Index {
+    path: PathBuf,
+    base_offset: Offset,
+    first_index: u64,
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    map: Option<MmapMut>,
+    count: usize,
+    /// No space for more: lookups walk further.
+    full: bool,
+}
+
+impl Index {
+    /// The index of a segment; touches no file yet.
+    pub(super) fn new(path: PathBuf, base_offset: Offset, first_index: u64) -> Self {
+        Self { path, base_offset, first_index, state: RwLock::default() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Maps the file if there is one and counts the sound entries that lie before `end`; all after
+    /// are wiped in memory.
+    pub(super) fn load(&self, end: u64) -> io::Result<()> {
+        let mut state = write(&self.state);
+        if state.map.is_none() {
+            state.map = match OpenOptions::new().read(true).write(true).open(&self.path) {
+                Ok(file) if file.metadata()?.len() >= ENTRY_BYTES as u64 => Some(map(&file)?),
+                Ok(_) => None,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                Err(e) => return Err(e),
+            };
+        }
+        let capacity = state.capacity();
+        let mut count = 0;
+        let mut last = 0;
+        while count < capacity {
+            let Some(entry) = self.decode(&state, count) else { break };
+            if entry.position <= last || entry.position >= end {
+                break;
+            }
+            last = entry.position;
+            count += 1;
+        }
+        state.count = count;
+        state.wipe_from(count);
+        Ok(())
+    }
+
+    /// Adds an entry; does nothing where one at or behind its position is there already, where its
+    /// numbers do not fit, or where the disk is full.
+    pub(super) fn push(&self, entry: &IndexEntry) {
+        let mut state = write(&self.state);
+        let stale = state.count > 0
+            && self.decode(&state, state.count - 1).is_none_or(|e| e.position >= entry.position);
+        let Some(bytes) = self.encode(entry) else { return };
+        if stale || state.full || !self.make_room(&mut state) {
+            return;
+        }
+        let at = state.count * ENTRY_BYTES;
+        if let Some(map) = &mut state.map {
+            map[at..at + ENTRY_BYTES].copy_from_slice(&bytes);
+            state.count += 1;
+        }
+    }
+
+    /// Drops the entries of items at `position` and after. With a disk, the file says so there when
+    /// this returns.
+    pub(super) fn truncate_from(&self, position: u64, disk: Option<&dyn Disk>) -> io::Result<()> {
+        let mut state = write(&self.state);
+        let keep = self.partition(&state, |e| e.position < position);
+        if keep == state.count {
+            return Ok(());
+        }
+        state.wipe_from(keep);
+        state.count = keep;
+        state.full = false;
+        match disk {
+            // A sync of the file covers what was stored through its map.
+            Some(disk) if state.map.is_some() => disk.sync_data(&File::open(&self.path)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts the file to its entries and puts it on the disk: the segment is sealed.
+    pub(super) fn seal(&self, disk: &dyn Disk) -> io::Result<()> {
+        let mut state = write(&self.state);
+        let Some(old) = state.map.take() else { return Ok(()) };
+        drop(old);
+        let file = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        file.set_len((state.count * ENTRY_BYTES) as u64)?;
+        disk.sync_data(&file)?;
+        if state.count > 0 {
+            state.map = Some(map(&file)?);
+        }
+        Ok(())
+    }
+
+    /// The last entry whose item begins at or before `offset`.
+    pub(super) fn floor_offset(&self, offset: Offset) -> Option<IndexEntry> {
+        self.last_where(|e| e.offset <= offset)
+    }
+
+    /// The last entry whose item's Raft index is at most `index`.
+    pub(super) fn floor_index(&self, index: u64) -> Option<IndexEntry> {
+        self.last_where(|e| e.index <= index)
+    }
+
+    /// The last entry at or before `position`.
+    pub(super) fn floor_position(&self, position: u64) -> Option<IndexEntry> {
+        self.last_where(|e| e.position <= position)
+    }
+
+    /// The last entry before whose item no batch is as new as `timestamp`.
+    pub(super) fn floor_timestamp(&self, timestamp: Timestamp) -> Option<IndexEntry> {
+        self.last_where(|e| e.max_timestamp < timestamp)
+    }
+
+    /// The last entry for which `test`, true up to some entry and false after, holds.
+    pub(super) fn last_where(&self, test: impl Fn(&IndexEntry) -> bool) -> Option<IndexEntry> {
+        let state = read(&self.state);
+        let at = self.partition(&state, test).checked_sub(1)?;
+        self.decode(&state, at)
+    }
+
+    /// The last entry.
+    pub(super) fn last(&self) -> Option<IndexEntry> {
+        self.last_where(|_| true)
+    }
+
+    /// Pairs of neighbouring entries between which the term changes; the first pair's left side is
+    /// `None` for the segment's beginning, before which the newest known term is `known`.
+    pub(super) fn term_changes(&self, known: Option<u64>) -> Vec<(Option<IndexEntry>, IndexEntry)> {
+        let state = read(&self.state);
+        let mut changes = Vec::new();
+        let mut left: Option<IndexEntry> = None;
+        for at in 0..state.count {
+            let Some(entry) = self.decode(&state, at) else { break };
+            if left.map_or(known, |e| Some(e.term)) != Some(entry.term) {
+                changes.push((left, entry));
+            }
+            left = Some(entry);
+        }
+        changes
+    }
+
+    fn partition(&self, state: &State, test: impl Fn(&IndexEntry) -> bool) -> usize {
+        let (mut low, mut high) = (0, state.count);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.decode(state, middle).is_some_and(|e| test(&e)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    fn make_room(&self, state: &mut State) -> bool {
+        if state.count < state.capacity() {
+            return true;
+        }
+        let old = state.capacity() * ENTRY_BYTES;
+        match self.grow(old, (old * 2).max(FILE_BYTES_MIN)) {
+            Ok(map) => {
+                state.map = Some(map);
+                true
+            }
+            Err(error) => {
+                // Without blocks behind it, a store into the map would kill the process (SIGBUS).
+                tracing::warn!(%error, path = %self.path.display(), "cannot grow the index");
+                state.full = true;
+                false
+            }
+        }
+    }
+
+    fn grow(&self, old: usize, new: usize) -> io::Result<MmapMut> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.path)?;
+        rustix::fs::fallocate(
+            &file,
+            rustix::fs::FallocateFlags::empty(),
+            old as u64,
+            (new - old) as u64,
+        )?;
+        map(&file)
+    }
+
+    fn crc(&self, bytes: &[u8]) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c(&self.first_index.to_be_bytes()), bytes)
+    }
+
+    fn encode(&self, entry: &IndexEntry) -> Option<[u8; ENTRY_BYTES]> {
+        let mut bytes = [0; ENTRY_BYTES];
+        let offset = u32::try_from(entry.offset.0 - self.base_offset.0).ok()?;
+        let index = u32::try_from(entry.index.checked_sub(self.first_index)?).ok()?;
+        bytes[..4].copy_from_slice(&offset.to_be_bytes());
+        bytes[4..8].copy_from_slice(&index.to_be_bytes());
+        bytes[8..12].copy_from_slice(&u32::try_from(entry.position).ok()?.to_be_bytes());
+        bytes[12..16].copy_from_slice(&entry.frames_before.to_be_bytes());
+        bytes[16..24].copy_from_slice(&entry.max_timestamp.0.to_be_bytes());
+        bytes[24..28].copy_from_slice(&u32::try_from(entry.term).ok()?.to_be_bytes());
+        let crc = self.crc(&bytes[..28]);
+        bytes[28..].copy_from_slice(&crc.to_be_bytes());
+        Some(bytes)
+    }
+
+    fn decode(&self, state: &State, at: usize) -> Option<IndexEntry> {
+        let bytes = state.map.as_ref()?.get(at * ENTRY_BYTES..(at + 1) * ENTRY_BYTES)?;
+        let u32_at = |at| u32::from_be_bytes(take(bytes, at));
+        if u32_at(28) != self.crc(&bytes[..28]) {
+            return None;
+        }
+        Some(IndexEntry {
+            offset: Offset(self.base_offset.0 + i64::from(u32_at(0))),
+            index: self.first_index + u64::from(u32_at(4)),
+            position: u64::from(u32_at(8)),
+            frames_before: u32_at(12),
+            max_timestamp: Timestamp(i64::from_be_bytes(take(bytes, 16))),
+            term: u64::from(u32_at(24)),
+        })
+    }
+}
+
+impl State {
+    fn capacity(&self) -> usize {
+        self.map.as_ref().map_or(0, |m| m.len() / ENTRY_BYTES)
+    }
+
+    fn wipe_from(&mut self, entry: usize) {
+        if let Some(map) = &mut self.map {
+            let from = (entry * ENTRY_BYTES).min(map.len());
+            // Only what is not zero is written: an untouched page stays clean.
+            for chunk in map[from..].chunks_mut(ENTRY_BYTES) {
+                if chunk.iter().any(|b| *b != 0) {
+                    chunk.fill(0);
+                }
+            }
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+fn map(file: &File) -> io::Result<MmapMut> {
+    // SAFETY: the file lies in a folder that this process has locked for itself; it is shrunk only by
+    // `seal`, after the map is dropped. Its contents are data checked by CRC, not trusted.
+    unsafe { MmapOptions::new().map_mut(file) }
+}

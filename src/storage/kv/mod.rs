@@ -1,0 +1,177 @@
+//! A small ordered key-value store for low-rate state: votes, commit points, the metadata state.
+//!
+//! It is sled 0.34, named nowhere else. Two things about it are ours:
+//! - **Durability.** On Linux sled's `flush` ends in `sync_file_range(2)`, which neither flushes the
+//!   drive's cache nor writes the file's size. Every flush here is followed by `fdatasync(2)`.
+//! - **Group commit.** Commits that arrive during a flush share the next one.
+//!
+//! **Invariant:** a commit is readable when `commit` returns and on disk when its [`Durable`] resolves.
+//! **Invariant:** a batch is applied as a whole or not at all, in one tree. State that must change
+//! together lives in one tree, under prefixed keys.
+
+mod durable;
+mod error;
+mod tree;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+pub use durable::Durable;
+pub use error::KvError;
+pub use tree::{Batch, Tree};
+
+use super::Storage;
+use super::locks::lock;
+use super::syncer::{SyncTarget, SyncTicket};
+
+/// sled's page cache, bytes: its state is small, and is kept decoded by its users.
+const CACHE_BYTES: u64 = 1 << 20;
+/// sled's log segment, bytes. A quarter of it is the largest page that sled does not put into a file
+/// of its own, so smaller is slower; an open store costs about 1 MiB of memory with it.
+const SEGMENT_BYTES: usize = 512 << 10;
+
+/// The store. Clone shares it; the folder is locked until the last clone is gone.
+#[derive(Clone)]
+pub struct Kv {
+    inner: Arc<Inner>,
+    flush: Arc<Flush>,
+}
+
+/// The store as the sync threads see it. They let go of it before they tell those who waited, so
+/// that whoever was told can open it again.
+#[derive(Default)]
+struct Flush {
+    wanted: Mutex<Option<Arc<Inner>>>,
+    ticket: SyncTicket,
+    /// A flush failed: none is tried again.
+    failed: AtomicBool,
+}
+
+struct Inner {
+    dir: PathBuf,
+    db: sled::Db,
+    /// sled's file, for the `fdatasync` that it leaves out.
+    file: File,
+    storage: Storage,
+}
+
+impl Kv {
+    /// Opens or makes the store in `dir`. Takes a few milliseconds on an empty folder.
+    ///
+    /// # Errors
+    /// [`KvError::Locked`] when another process has it open; [`KvError::Damaged`]; [`KvError::Io`].
+    pub fn open(dir: &Path, storage: &Storage) -> Result<Self, KvError> {
+        let fail = |error| KvError::from_sled(dir, error);
+        let db = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .segment_size(SEGMENT_BYTES)
+            .mode(sled::Mode::LowSpace)
+            // Nothing is flushed behind our back: commits do it, and only they promise anything.
+            .flush_every_ms(None)
+            .open()
+            .map_err(fail)?;
+        let io = |source| KvError::Io { dir: dir.to_owned(), source };
+        let file = File::open(dir.join("db")).map_err(io)?;
+        let inner = Inner { dir: dir.to_owned(), db, file, storage: storage.clone() };
+        inner.sync_names().map_err(io)?;
+        Ok(Self { inner: Arc::new(inner), flush: Arc::default() })
+    }
+
+    /// The tree called `name`, made if it is not there.
+    ///
+    /// # Errors
+    /// Of the file system, or damage.
+    pub fn tree(&self, name: &str) -> Result<Tree, KvError> {
+        let tree =
+            self.inner.db.open_tree(name).map_err(|e| KvError::from_sled(&self.inner.dir, e))?;
+        Ok(Tree::new(tree, self.inner.dir.clone()))
+    }
+
+    /// Applies `batch` to `tree` and resolves when it is on disk, with all that was applied before it.
+    ///
+    /// # Errors
+    /// Of the file system, or damage: nothing was applied.
+    pub fn commit(&self, tree: &Tree, batch: Batch) -> Result<Durable, KvError> {
+        tree.apply(batch)?;
+        Ok(self.durable())
+    }
+
+    /// Resolves when all that was applied before is on disk. Callers share flushes.
+    pub fn durable(&self) -> Durable {
+        let (durable, done) = Durable::new();
+        *lock(&self.flush.wanted) = Some(Arc::clone(&self.inner));
+        let target: Arc<Flush> = Arc::clone(&self.flush);
+        self.inner.storage.syncer.ask(target, done);
+        durable
+    }
+
+    /// Puts all that was applied before on disk, in this thread.
+    ///
+    /// # Errors
+    /// Of the file system (the process ends before, unless a test's hook returns).
+    pub fn flush(&self) -> Result<(), KvError> {
+        self.flush
+            .run(&self.inner)
+            .map_err(|source| KvError::Io { dir: self.inner.dir.clone(), source })
+    }
+}
+
+impl Flush {
+    fn run(&self, inner: &Inner) -> io::Result<()> {
+        self.check()?;
+        inner.flush_once().inspect_err(|error| {
+            self.failed.store(true, Ordering::Release);
+            (inner.storage.fatal)(&format!("flush {}", inner.dir.display()), error);
+        })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("an earlier flush failed"));
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn flush_once(&self) -> io::Result<()> {
+        self.db.flush().map_err(io::Error::from)?;
+        self.storage.disk.sync_data(&self.file)?;
+        // Values too large for a segment go to files of their own, which sled does not sync at all.
+        if std::fs::read_dir(self.dir.join("blobs"))?.next().is_some() {
+            rustix::fs::syncfs(&self.file)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the names of sled's files and of the folder durable.
+    fn sync_names(&self) -> io::Result<()> {
+        self.storage.disk.sync_dir(&self.dir)?;
+        match self.dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+            Some(parent) => self.storage.disk.sync_dir(parent),
+            None => Ok(()),
+        }
+    }
+}
+
+impl SyncTarget for Flush {
+    fn ticket(&self) -> &SyncTicket {
+        &self.ticket
+    }
+
+    fn sync_now(&self) -> io::Result<()> {
+        let inner = lock(&self.wanted).take();
+        match inner {
+            Some(inner) => self.run(&inner),
+            // The round before began its flush after this request was made.
+            None => self.check(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Tests of the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::storage::{Disk, StorageOptions, SystemDisk};
+
+fn rss_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_was_committed_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::default();
+    let before = rss_kib();
+    let begun = std::time::Instant::now();
+    let kv = Kv::open(&dir.path().join("kv"), &storage).unwrap();
+    println!("opened in {:?}, {} KiB", begun.elapsed(), rss_kib().saturating_sub(before));
+    let tree = kv.tree("votes").unwrap();
+    let mut batch = Batch::new();
+    batch.put(b"a/1", b"one");
+    batch.put(b"a/2", b"two");
+    batch.put(b"b/1", &vec![7; 300_000]);
+    kv.commit(&tree, batch).unwrap().wait().unwrap();
+    let mut batch = Batch::new();
+    batch.delete(b"a/1");
+    kv.commit(&tree, batch).unwrap().wait().unwrap();
+    drop((tree, kv));
+    let kv = Kv::open(&dir.path().join("kv"), &storage).unwrap();
+    let tree = kv.tree("votes").unwrap();
+    assert_eq!(tree.get(b"a/1").unwrap(), None);
+    assert_eq!(tree.get(b"b/1").unwrap().unwrap().len(), 300_000);
+    let found: Vec<_> = tree.scan(b"a/").map(Result::unwrap).collect();
+    assert_eq!(found, [("a/2".into(), "two".into())]);
+    tree.clear().unwrap();
+    assert!(tree.is_empty());
+}
+
+#[test]
+fn a_second_opening_is_refused_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::default();
+    let kv = Kv::open(dir.path(), &storage).unwrap();
+    let error = Kv::open(dir.path(), &storage).err().unwrap();
+    assert!(matches!(error, KvError::Locked { .. }), "{error}");
+    assert!(error.to_string().contains("another process"));
+    drop(kv);
+    drop(Kv::open(dir.path(), &storage).unwrap());
+}
+
+#[derive(Default)]
+struct CountingDisk(AtomicUsize);
+
+impl Disk for CountingDisk {
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        SystemDisk.sync_data(file)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.sync_dir(dir)
+    }
+}
+
+#[tokio::test]
+async fn concurrent_commits_share_flushes() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(CountingDisk::default());
+    let storage = Storage::new(StorageOptions {
+        disk: Arc::clone(&disk) as Arc<dyn Disk>,
+        ..StorageOptions::default()
+    });
+    let kv = Kv::open(dir.path(), &storage).unwrap();
+    let tree = kv.tree("t").unwrap();
+    let commits: Vec<Durable> = (0..500_u32)
+        .map(|n| {
+            let mut batch = Batch::new();
+            batch.put(&n.to_be_bytes(), b"value");
+            kv.commit(&tree, batch).unwrap()
+        })
+        .collect();
+    for commit in commits {
+        commit.await.unwrap();
+    }
+    let syncs = disk.0.load(Ordering::SeqCst);
+    assert!((1..500).contains(&syncs), "{syncs}");
+    assert_eq!(tree.iter().count(), 500);
+}

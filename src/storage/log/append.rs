@@ -1,0 +1,382 @@
+//! Stamps entries and writes them behind the log's end.
+//!
+//! ```text
+//! entries ─► planned (stamp, check) ─► runs, one per segment ─► pwritev ─► index ─► view ─► cache
+//! ```
+//! **Invariant:** record bytes go from the caller's buffer to the file; only the first 16 bytes of a
+//! batch are replaced, by a second `iovec`.
+//! **Invariant:** an append is seen as a whole or, when it fails, not at all.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use crate::model::record_batch::{self, BatchError, BatchHeader};
+use crate::model::{LeaderEpoch, Offset};
+use crate::storage::cache::{Cached, CachedBody};
+use crate::storage::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Item};
+use crate::storage::locks::{lock, read, write};
+use crate::storage::retained::Retained;
+use crate::storage::segment::{End, IndexDue, Segment};
+use crate::storage::segment_head::SegmentHead;
+use crate::storage::walker::{Cursor, Located};
+use crate::storage::{EntryBody, EntryId, LogEntry, LogError};
+
+use super::{Inner, Log, Watched};
+
+/// Bytes of a batch that its stamp replaces.
+const STAMP_BYTES: usize = 16;
+/// `iovec`s that one `pwritev` takes on Linux (`IOV_MAX`).
+const IOVECS_MAX: usize = 1024;
+
+/// Where appended entries went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Per entry: the base offset of its batch; of a frame, the offset that the next batch gets.
+    pub base_offsets: Vec<Offset>,
+    /// The log's end offset now.
+    pub end_offset: Offset,
+    /// The log's last entry now.
+    pub last: Option<EntryId>,
+}
+
+/// What only the writer needs.
+pub(super) struct Writer {
+    /// Size of the active segment's file: behind the end it holds zeros.
+    pub(super) allocated: u64,
+    pub(super) due: IndexDue,
+    pub(super) closed: bool,
+}
+
+/// An entry as it goes to the file: `lead`, then `rest`.
+struct Planned {
+    id: EntryId,
+    item: Item,
+    lead: [u8; FRAME_HEADER_BYTES],
+    lead_len: usize,
+    rest: Bytes,
+    cached: CachedBody,
+}
+
+impl Log {
+    /// Appends entries, stamping the base offset (the end offset) and the leader epoch (the term) into
+    /// produced batches and verifying both in stamped ones. They are readable on return and on disk
+    /// after a [`Log::sync`].
+    ///
+    /// # Errors
+    /// [`LogError::NotNext`], [`LogError::Diverged`], [`LogError::Batch`], [`LogError::Unstorable`],
+    /// [`LogError::Full`]: nothing was appended. [`LogError::Failed`] after an earlier failure.
+    pub fn append(&self, entries: &[LogEntry]) -> Result<Appended, LogError> {
+        let inner = &*self.0;
+        let mut writer = lock(&inner.writer);
+        inner.check_usable()?;
+        if writer.closed {
+            return Err(LogError::Failed { path: inner.dir.clone() });
+        }
+        let (planned, before) = inner.plan(entries)?;
+        let mut rest = planned.as_slice();
+        while !rest.is_empty() {
+            match inner.append_run(&mut writer, rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) => {
+                    if rest.len() < planned.len() && inner.check_usable().is_ok() {
+                        inner.truncate_to(&mut writer, before)?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        let base_offsets = planned.iter().map(|p| p.item.offset()).collect();
+        inner.cache.extend(planned.into_iter().map(Planned::into_cached).collect());
+        let view = read(&inner.view);
+        Ok(Appended { base_offsets, end_offset: view.end.next_offset, last: view.last() })
+    }
+}
+
+impl Inner {
+    /// Stamps and checks; also the index that the first entry gets.
+    fn plan(&self, entries: &[LogEntry]) -> Result<(Vec<Planned>, u64), LogError> {
+        let (end, term, last) = {
+            let view = read(&self.view);
+            (view.end, view.last_term, view.last())
+        };
+        let mut cursor = Cursor { next_index: end.next_index, next_offset: end.next_offset, term };
+        let mut planned = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let EntryId { term, index } = entry.id;
+            if index != cursor.next_index || cursor.term.is_some_and(|before| term < before) {
+                let last = match planned.last() {
+                    Some(Planned { id, .. }) => id.to_string(),
+                    None => last.map_or("nothing".to_owned(), |l| l.to_string()),
+                };
+                return Err(LogError::NotNext { term, index, last });
+            }
+            let plan = Planned::new(entry, cursor.next_offset)?;
+            if let Err(what) = cursor.admit(&plan.item) {
+                return Err(LogError::Unstorable { index, what });
+            }
+            planned.push(plan);
+        }
+        Ok((planned, end.next_index))
+    }
+
+    /// Writes as many entries as go into the active segment, at least one; rolls before if none do.
+    fn append_run(&self, writer: &mut Writer, planned: &[Planned]) -> Result<usize, LogError> {
+        let mut fit = self.count_fitting(planned);
+        if fit == 0 {
+            self.roll(writer)?;
+            fit = self.count_fitting(planned);
+        }
+        let run = &planned[..fit];
+        let (segment, end) = {
+            let view = read(&self.view);
+            (Arc::clone(view.active()), view.end)
+        };
+        let bytes: u64 = run.iter().map(|p| p.item.size() as u64).sum();
+        self.allocate(writer, &segment, end.position + bytes)?;
+        self.write(writer, &segment, run, &end)?;
+        let mut at = end.position;
+        for plan in run {
+            let located = Located { item: plan.item, position: at, index: plan.id.index };
+            writer.due.note(&located, segment.index(), self.options.index_interval_bytes);
+            at = located.end();
+        }
+        self.show(run, at);
+        Ok(fit)
+    }
+
+    /// How many of the entries the active segment takes. An empty one takes any first entry.
+    fn count_fitting(&self, planned: &[Planned]) -> usize {
+        let view = read(&self.view);
+        let head = &view.active().head;
+        let mut position = view.end.position;
+        let mut empty = view.end.next_index == head.first_index;
+        planned
+            .iter()
+            .take_while(|plan| {
+                position += plan.item.size() as u64;
+                let offsets = plan.item.next_offset().0 - head.base_offset.0;
+                let fits = position <= self.options.segment_bytes && offsets <= i64::from(i32::MAX);
+                std::mem::take(&mut empty) || fits
+            })
+            .count()
+    }
+
+    /// Makes the new entries visible.
+    fn show(&self, run: &[Planned], position: u64) {
+        let mut view = write(&self.view);
+        for plan in run {
+            view.epochs.note(plan.id.term, plan.id.index, plan.item.offset());
+        }
+        if let Some(last) = run.last() {
+            view.last_term = Some(last.id.term);
+            view.end = End {
+                position,
+                next_index: last.id.index + 1,
+                next_offset: last.item.next_offset(),
+            };
+        }
+    }
+
+    /// Grows the file, by zeros, so that it holds `need` bytes: a write into allocated space cannot
+    /// fail for lack of it, and a sync need not write a new size.
+    fn allocate(&self, writer: &mut Writer, segment: &Segment, need: u64) -> Result<(), LogError> {
+        if need <= writer.allocated {
+            return Ok(());
+        }
+        let file = segment.file()?;
+        let options = &self.options;
+        let (least, most) = (options.preallocate_min_bytes, options.preallocate_max_bytes);
+        let step = writer.allocated.clamp(least, most.max(least));
+        let wish = (writer.allocated + step).min(options.segment_bytes).max(need);
+        for target in [wish, need] {
+            let len = target - writer.allocated;
+            match rustix::fs::fallocate(file, FallocateFlags::empty(), writer.allocated, len) {
+                Ok(()) => {
+                    writer.allocated = target;
+                    return Ok(());
+                }
+                Err(Errno::NOSPC | Errno::DQUOT) => {}
+                Err(Errno::OPNOTSUPP) => {
+                    file.set_len(target).map_err(LogError::io("extend", &segment.path))?;
+                    writer.allocated = target;
+                    return Ok(());
+                }
+                Err(error) => {
+                    return Err(LogError::io("extend", &segment.path)(error.into()));
+                }
+            }
+        }
+        let needed_bytes = need - writer.allocated;
+        Err(LogError::Full { path: segment.path.clone(), needed_bytes })
+    }
+
+    fn write(
+        &self,
+        writer: &mut Writer,
+        segment: &Segment,
+        run: &[Planned],
+        end: &End,
+    ) -> Result<(), LogError> {
+        let file = segment.file()?;
+        let mut position = end.position;
+        for part in run.chunks(IOVECS_MAX / 2) {
+            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(part.len() * 2);
+            for plan in part {
+                slices.push(IoSlice::new(&plan.lead[..plan.lead_len]));
+                if !plan.rest.is_empty() {
+                    slices.push(IoSlice::new(&plan.rest));
+                }
+            }
+            match write_all_at(file, &mut slices, position) {
+                Ok(written) => position += written,
+                Err(error) if is_full(&error) => {
+                    // What was written in part must not be found behind a shorter entry later.
+                    file.set_len(end.position).map_err(|e| self.fail("cut", &segment.path, e))?;
+                    writer.allocated = end.position;
+                    let needed_bytes = run.iter().map(|p| p.item.size() as u64).sum();
+                    return Err(LogError::Full { path: segment.path.clone(), needed_bytes });
+                }
+                Err(error) => return Err(self.fail("write to", &segment.path, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals the active segment and begins the next. The old one is on disk before the new one
+    /// exists, so that only the last segment of a log can ever have a torn tail.
+    pub(super) fn roll(&self, writer: &mut Writer) -> Result<(), LogError> {
+        let (old, end, term_before, epochs) = {
+            let view = read(&self.view);
+            (Arc::clone(view.active()), view.end, view.last_term, view.epochs.clone())
+        };
+        old.file()?.set_len(end.position).map_err(LogError::io("cut", &old.path))?;
+        writer.allocated = end.position;
+        self.sync_end()?;
+        if let Err(error) = old.index().seal(&Watched(self)) {
+            tracing::warn!(%error, path = %old.index().path().display(), "cannot seal the index");
+        }
+        // From the second segment on there is something to purge, which a full disk must not prevent.
+        let refused = |error| self.refused("create a segment in", error);
+        Retained::prepare(&self.dir, &Watched(self)).map_err(refused)?;
+        let head = SegmentHead {
+            base_offset: end.next_offset,
+            first_index: end.next_index,
+            term_before,
+            previous_first_index: Some(old.head.first_index),
+            identity: self.identity.clone(),
+            epochs,
+        };
+        let name_taken = old.head.base_offset == head.base_offset;
+        let segment =
+            Segment::create(&self.dir, name_taken, head, &Watched(self), false).map_err(refused)?;
+        old.set_sealed_len(Some(end.position));
+        writer.allocated = segment.head_bytes;
+        writer.due = IndexDue::after(None, segment.head_bytes);
+        let mut view = write(&self.view);
+        view.end.position = segment.head_bytes;
+        view.segments.push(Arc::new(segment));
+        Ok(())
+    }
+}
+
+impl Planned {
+    fn new(entry: &LogEntry, offset: Offset) -> Result<Self, LogError> {
+        let EntryId { term, index } = entry.id;
+        let epoch = i32::try_from(term).map_err(|_| LogError::Unstorable {
+            index,
+            what: format!("term {term} is too large for a leader epoch"),
+        })?;
+        let (kind, body) = match &entry.body {
+            EntryBody::Batch(bytes) | EntryBody::Produced(bytes) => {
+                return Self::batch(entry, bytes, offset, LeaderEpoch(epoch));
+            }
+            EntryBody::Blank => (FrameKind::Blank, Bytes::new()),
+            EntryBody::Membership(bytes) => (FrameKind::Membership, bytes.clone()),
+            EntryBody::Command(bytes) => (FrameKind::Command, bytes.clone()),
+            EntryBody::Void => (FrameKind::Void, Bytes::new()),
+        };
+        if body.len() > (i32::MAX / 2) as usize {
+            let what = format!("{} bytes are too many", body.len());
+            return Err(LogError::Unstorable { index, what });
+        }
+        let lead = FrameHeader::encode(kind, offset, epoch, index, &body);
+        let item = Item::parse(&lead).expect("a frame that was just encoded");
+        let cached = CachedBody::Ready(entry.body.clone());
+        Ok(Self { id: entry.id, item, lead, lead_len: lead.len(), rest: body, cached })
+    }
+
+    fn batch(
+        entry: &LogEntry,
+        bytes: &Bytes,
+        offset: Offset,
+        epoch: LeaderEpoch,
+    ) -> Result<Self, LogError> {
+        let index = entry.id.index;
+        let bad = |source| LogError::Batch { index, source };
+        let mut header = BatchHeader::parse(bytes).map_err(bad)?;
+        if header.size_bytes() != bytes.len() {
+            return Err(bad(BatchError::Truncated {
+                have: bytes.len(),
+                need: header.size_bytes(),
+            }));
+        }
+        let cached = if matches!(entry.body, EntryBody::Batch(_)) {
+            if (header.base_offset, header.leader_epoch) != (offset, epoch) {
+                return Err(LogError::Diverged {
+                    index,
+                    found_offset: header.base_offset,
+                    found_epoch: header.leader_epoch.0.into(),
+                    wanted_offset: offset,
+                    wanted_epoch: entry.id.term,
+                });
+            }
+            // It came from another node's memory or disk: nobody has looked at it here.
+            record_batch::validate(bytes).map_err(bad)?;
+            CachedBody::Ready(entry.body.clone())
+        } else {
+            (header.base_offset, header.leader_epoch) = (offset, epoch);
+            CachedBody::Unstamped(record_batch::stamped_prefix(bytes, offset, epoch), bytes.clone())
+        };
+        let mut lead = [0; FRAME_HEADER_BYTES];
+        lead[..STAMP_BYTES].copy_from_slice(&record_batch::stamped_prefix(bytes, offset, epoch));
+        Ok(Self {
+            id: entry.id,
+            item: Item::Batch(header),
+            lead,
+            lead_len: STAMP_BYTES,
+            rest: bytes.slice(STAMP_BYTES..),
+            cached,
+        })
+    }
+
+    fn into_cached(self) -> Cached {
+        Cached { id: self.id, body: self.cached }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Writes all of `slices`; returns their bytes.
+fn write_all_at(file: &File, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<u64> {
+    let mut slices = slices;
+    let mut written = 0;
+    while !slices.is_empty() {
+        match rustix::io::pwritev(file, slices, position + written) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                written += n as u64;
+                IoSlice::advance_slices(&mut slices, n);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(written)
+}

@@ -1,0 +1,241 @@
+//! Finds the stretches of segments that answer a fetch, without reading records.
+//!
+//! ```text
+//! index: floor of `from` ─► headers up to the batch that holds it
+//!   ─► index: last entry within bytes, `upto` and before the next frame ─► headers to the last batch
+//!   ─► behind a frame again, until bytes or `upto` are used up
+//! ```
+//! **Invariant:** slices hold whole batches, in order, and no `J` frame; only the first batch may
+//! exceed the byte limit, and only on request (KIP-74).
+
+use std::sync::Arc;
+
+use crate::model::Offset;
+use crate::model::record_batch::BatchHeader;
+use crate::storage::frame::Item;
+use crate::storage::locks::read;
+use crate::storage::walker::{Located, Step, Walker};
+use crate::storage::{FileSlice, LogError};
+
+use super::view::Part;
+use super::{Inner, Log};
+
+/// A batch in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPosition {
+    /// Its header, as stamped.
+    pub header: BatchHeader,
+    /// Its Raft index.
+    pub index: u64,
+}
+
+/// What `slices` still may take.
+struct Want {
+    upto: Offset,
+    bytes: usize,
+    /// The first batch is taken whatever its size.
+    one: bool,
+    slices: Vec<FileSlice>,
+}
+
+impl Log {
+    /// The batches from the one that contains `from` up to those whose base offset lies below `upto`, as
+    /// few slices as there are frames and segments between them. Whole batches within `bytes_max`;
+    /// the first one also above it if `min_one`. `upto` above the end offset means the end offset.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`] when `from` lies below the start or above the end offset;
+    /// [`LogError::Corrupt`]; [`LogError::Io`].
+    pub fn slices(
+        &self,
+        from: Offset,
+        upto: Offset,
+        bytes_max: usize,
+        min_one: bool,
+    ) -> Result<Vec<FileSlice>, LogError> {
+        let mut want = Want { upto, bytes: bytes_max, one: min_one, slices: Vec::new() };
+        let mut next = self.0.first_part(from, upto)?;
+        while let Some(part) = next {
+            if !self.slice_part(&part, from, &mut want)? {
+                break;
+            }
+            next = self.0.part_after(&part, upto)?;
+        }
+        Ok(want.slices)
+    }
+
+    /// The headers of the batches from the one that contains `from` up to those that begin below
+    /// `upto`, in order. Reads no records.
+    ///
+    /// # Errors
+    /// As [`Log::slices`]; the iterator's items too.
+    pub fn batch_headers(&self, from: Offset, upto: Offset) -> Result<BatchHeaders, LogError> {
+        let next = self.0.first_part(from, upto)?;
+        Ok(BatchHeaders { log: Arc::clone(&self.0), next, walk: None, from, upto })
+    }
+
+    /// Adds the part's slices; whether to go on with the next part.
+    fn slice_part(&self, part: &Part, from: Offset, want: &mut Want) -> Result<bool, LogError> {
+        let segment = &part.segment;
+        let (mut walker, mut frames) =
+            segment.walk_from(&part.end, &self.0.options, |i| i.floor_offset(from))?;
+        // Where the slice that is being made begins; none before `from` and behind a frame.
+        let mut open: Option<u64> = None;
+        loop {
+            let at = walker.position;
+            let Some(located) = part.next(&mut walker)? else {
+                want.close(part, &mut open, at)?;
+                return Ok(true);
+            };
+            let size = located.item.size();
+            match located.item {
+                Item::Frame(_) => {
+                    want.close(part, &mut open, at)?;
+                    frames += 1;
+                }
+                Item::Batch(header) if header.next_offset() <= from => {}
+                Item::Batch(header) => {
+                    let used = (at - open.unwrap_or(at)) as usize;
+                    let fits = used + size <= want.bytes || (want.one && open.is_none());
+                    if header.base_offset >= want.upto || !fits {
+                        want.close(part, &mut open, at)?;
+                        return Ok(false);
+                    }
+                    if open.is_none() {
+                        open = Some(at);
+                        self.jump(part, &mut walker, at, frames, want)?;
+                    }
+                    want.one = false;
+                }
+            }
+        }
+    }
+
+    /// Moves a walk that is behind the first batch of a slice to the last index entry up to which the
+    /// slice may go.
+    fn jump(
+        &self,
+        part: &Part,
+        walker: &mut Walker,
+        begin: u64,
+        frames: u32,
+        want: &Want,
+    ) -> Result<(), LogError> {
+        let furthest = begin.saturating_add(want.bytes as u64).min(part.end.position);
+        let entry = part.segment.index().last_where(|e| {
+            e.position <= furthest
+                && e.position < part.end.position
+                && e.offset <= want.upto
+                && e.frames_before <= frames
+        });
+        if let Some(entry) = entry.filter(|e| e.position > walker.position) {
+            *walker = part.segment.walker_at(Some(&entry), &part.end)?;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// The segment in which a read of `from..upto` begins; `None` if it is empty.
+    pub(super) fn first_part(&self, from: Offset, upto: Offset) -> Result<Option<Part>, LogError> {
+        let view = read(&self.view);
+        let (start, end) = (view.start_offset(), view.end.next_offset);
+        if from < start || from > end {
+            return Err(LogError::OffsetOutOfRange { offset: from, start, end });
+        }
+        if from >= upto.min(end) {
+            return Ok(None);
+        }
+        view.part(view.segment_of_offset(from)).map(Some)
+    }
+
+    /// The segment behind `part`, if it begins below `upto`.
+    pub(super) fn part_after(&self, part: &Part, upto: Offset) -> Result<Option<Part>, LogError> {
+        let view = read(&self.view);
+        let at = view.segment_of_index(part.end.next_index);
+        let head = &view.segments[at].head;
+        if head.first_index != part.end.next_index || head.base_offset >= upto {
+            return Ok(None);
+        }
+        view.part(at).map(Some)
+    }
+}
+
+impl Want {
+    /// Ends the slice that is being made at `end`.
+    fn close(&mut self, part: &Part, open: &mut Option<u64>, end: u64) -> Result<(), LogError> {
+        if let Some(begin) = open.take() {
+            let len = (end - begin) as usize;
+            self.bytes = self.bytes.saturating_sub(len);
+            let file = Arc::clone(part.segment.file()?);
+            self.slices.push(FileSlice::new(file, begin, len));
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    /// The next item of a walk through this part.
+    pub(super) fn next(&self, walker: &mut Walker) -> Result<Option<Located>, LogError> {
+        match walker.step().map_err(LogError::io("read", &self.segment.path))? {
+            Step::Item(located) => Ok(Some(located)),
+            Step::End if walker.position < self.end.position => {
+                Err(self.segment.corrupt(walker.position, "zeros in the middle of the log"))
+            }
+            Step::End => Ok(None),
+            Step::Bad(what) => Err(self.segment.corrupt(walker.position, what)),
+        }
+    }
+}
+
+/// Goes over batch headers; see [`Log::batch_headers`]. Ends after an error.
+pub struct BatchHeaders {
+    log: Arc<Inner>,
+    /// Where the walk goes on when this part's is over.
+    next: Option<Part>,
+    walk: Option<(Part, Walker)>,
+    from: Offset,
+    upto: Offset,
+}
+
+impl BatchHeaders {
+    fn advance(&mut self) -> Result<Option<BatchPosition>, LogError> {
+        loop {
+            let Some((part, walker)) = &mut self.walk else {
+                let Some(part) = self.next.take() else { return Ok(None) };
+                let from = self.from;
+                let (walker, _) = part
+                    .segment
+                    .walk_from(&part.end, &self.log.options, |i| i.floor_offset(from))?;
+                self.walk = Some((part, walker));
+                continue;
+            };
+            match part.next(walker)? {
+                None => {
+                    self.next = self.log.part_after(part, self.upto)?;
+                    self.walk = None;
+                }
+                Some(Located { item: Item::Batch(header), index, .. }) => {
+                    if header.base_offset >= self.upto {
+                        self.walk = None;
+                    } else if header.next_offset() > self.from {
+                        return Ok(Some(BatchPosition { header, index }));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Iterator for BatchHeaders {
+    type Item = Result<BatchPosition, LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let result = self.advance();
+        if result.is_err() {
+            (self.next, self.walk) = (None, None);
+        }
+        result.transpose()
+    }
+}

@@ -1,0 +1,196 @@
+//! A partition's log: segments of entries, one of which is appended to.
+//!
+//! ```text
+//!            start offset                      end offset
+//! purged ─┐  │                                 │
+//! [sealed segment][sealed segment][active segment ……zeros]
+//!                                      │
+//!                                      durable end ≤ end
+//! ```
+//! One owner at a time writes (append, truncate, purge, reset); reads come from any thread and do
+//! not wait for writes.
+//!
+//! **Invariant:** base offset and leader epoch of a batch are a function of the log before it.
+//! **Invariant:** a reader sees an entry only when it is in the file as a whole.
+//! Lock order: writer, then checkpoint, then view or sync (neither of which is held across I/O).
+//! Deliberately elsewhere: what is committed, who leads, what entries mean.
+
+mod append;
+mod fetch;
+mod membership;
+mod open;
+mod purge;
+mod read;
+mod recovery;
+mod sync;
+mod timestamps;
+mod truncate;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+pub use append::Appended;
+pub use fetch::{BatchHeaders, BatchPosition};
+pub(super) use open::segment_paths;
+pub use open::{Recovery, read_identity};
+pub use sync::DurableEnd;
+pub use view::SegmentInfo;
+
+use self::append::Writer;
+use self::sync::SyncState;
+use self::view::View;
+use super::cache::EntryCache;
+use super::checkpoint::CheckpointFile;
+use super::locks::read;
+use super::syncer::SyncTicket;
+use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, Storage};
+use crate::model::{LeaderEpoch, Offset};
+
+/// A partition's log. Clone shares it.
+#[derive(Clone)]
+pub struct Log(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    identity: LogIdentity,
+    options: LogOptions,
+    storage: Storage,
+    writer: Mutex<Writer>,
+    view: RwLock<View>,
+    cache: Arc<EntryCache>,
+    ticket: SyncTicket,
+    sync: Mutex<SyncState>,
+    checkpoint: Mutex<CheckpointFile>,
+    /// A write or sync failed: nothing is written any more.
+    failed: AtomicBool,
+}
+
+impl Log {
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// Whose log it is.
+    #[must_use]
+    pub fn identity(&self) -> &LogIdentity {
+        &self.0.identity
+    }
+
+    /// The offset that the next record gets.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        read(&self.0.view).end.next_offset
+    }
+
+    /// The first retained offset.
+    #[must_use]
+    pub fn start_offset(&self) -> Offset {
+        read(&self.0.view).start_offset()
+    }
+
+    /// The last entry; the purged one when nothing follows it; `None` when there never was one.
+    #[must_use]
+    pub fn last(&self) -> Option<EntryId> {
+        read(&self.0.view).last()
+    }
+
+    /// The last entry that was purged.
+    #[must_use]
+    pub fn purged(&self) -> Option<EntryId> {
+        read(&self.0.view).purged()
+    }
+
+    /// The index of the first entry that is or would be held.
+    #[must_use]
+    pub fn first_index(&self) -> u64 {
+        read(&self.0.view).first_index()
+    }
+
+    /// The term of the entry at `index`, which may also be the last purged one; `None` if it is not
+    /// in the log.
+    #[must_use]
+    pub fn term_of(&self, index: u64) -> Option<u64> {
+        read(&self.0.view).term_of(index)
+    }
+
+    /// The entry at `first`, the first entry of each term after it, and the entry at `last`, those
+    /// that the log holds (or that are the last purged one), without duplicates.
+    #[must_use]
+    pub fn key_ids(&self, first: u64, last: u64) -> Vec<EntryId> {
+        read(&self.0.view).key_ids(first, last)
+    }
+
+    /// What OffsetForLeaderEpoch answers: the largest epoch ≤ `epoch` that the log knows, and the offset
+    /// after its last record. `end` is what to answer for the newest epoch (the high watermark, the
+    /// end offset). `None` when the epoch is not known (Kafka's −1, −1).
+    #[must_use]
+    pub fn epoch_end_offset(
+        &self,
+        epoch: LeaderEpoch,
+        end: Offset,
+    ) -> Option<(LeaderEpoch, Offset)> {
+        read(&self.0.view).epochs.end_offset(epoch, end)
+    }
+
+    /// The newest epoch in the log.
+    #[must_use]
+    pub fn last_epoch(&self) -> Option<LeaderEpoch> {
+        read(&self.0.view).epochs.starts().last().map(|e| LeaderEpoch(e.term as i32))
+    }
+}
+
+/// The disk, noting the first sync that fails as the log's failure.
+struct Watched<'a>(&'a Inner);
+
+impl Disk for Watched<'_> {
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        let result = self.0.storage.disk.sync_data(file);
+        result.inspect_err(|error| self.0.note_failure("sync a file in", &self.0.dir, error))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let result = self.0.storage.disk.sync_dir(dir);
+        result.inspect_err(|error| self.0.note_failure("sync", dir, error))
+    }
+}
+
+impl Inner {
+    /// Refuses writes after a failure.
+    fn check_usable(&self) -> Result<(), LogError> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(LogError::Failed { path: self.dir.clone() });
+        }
+        Ok(())
+    }
+
+    /// A write or a sync failed: the process ends here, unless a test's hook returns.
+    fn fail(&self, doing: &'static str, path: &Path, error: io::Error) -> LogError {
+        self.note_failure(doing, path, &error);
+        LogError::Io { doing, path: path.to_owned(), source: error }
+    }
+
+    fn note_failure(&self, doing: &'static str, path: &Path, error: &io::Error) {
+        self.failed.store(true, Ordering::Release);
+        (self.storage.fatal)(&format!("{doing} {}", path.display()), error);
+    }
+
+    /// For a change that is made beside what is in use, so that it may fail: a full disk is no reason
+    /// to end. A sync that failed was noted by [`Watched`].
+    fn refused(&self, doing: &'static str, error: io::Error) -> LogError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                LogError::Full { path: self.dir.clone(), needed_bytes: 4096 }
+            }
+            _ => LogError::io(doing, &self.dir)(error),
+        }
+    }
+}

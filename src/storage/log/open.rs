@@ -1,0 +1,299 @@
+//! Opens a log: finds its segments, checks that they continue one another, recovers the last one.
+//!
+//! **Invariant:** a missing or foreign segment is an error; only what no crash can leave behind
+//! otherwise (left-over temporary files, purged segments, a half-done reset) is removed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::model::Offset;
+use crate::storage::cache::EntryCache;
+use crate::storage::checkpoint::{Checkpoint, CheckpointFile};
+use crate::storage::durable_file::TEMPORARY;
+use crate::storage::epochs::Epochs;
+use crate::storage::retained::Retained;
+use crate::storage::segment::{self, Segment};
+use crate::storage::segment_head::SegmentHead;
+use crate::storage::syncer::SyncTicket;
+use crate::storage::{LogError, LogIdentity, LogOptions, Storage};
+
+use super::append::Writer;
+use super::purge::reset_head;
+use super::recovery::{Recovered, recover};
+use super::sync::{DurableEnd, SyncState};
+use super::view::View;
+use super::{Inner, Log};
+
+/// What opening a log found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The log was made now.
+    pub created: bool,
+    /// It had been closed cleanly.
+    pub clean: bool,
+    /// Bytes whose CRCs were checked.
+    pub checked_bytes: u64,
+    /// Bytes cut off the end: of appends that no sync had confirmed.
+    pub cut_bytes: u64,
+    /// What was wrong at the cut, with file and position.
+    pub cut_reason: Option<String>,
+}
+
+/// A folder's log files, before the last segment is looked into.
+pub(super) struct Found {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) retained: Option<Retained>,
+    pub(super) checkpoint: Option<Checkpoint>,
+    /// Names that the first sync has to put on the disk.
+    pub(super) dirs_dirty: bool,
+    pub(super) report: Recovery,
+}
+
+impl Log {
+    /// Opens the log in `dir`, or makes it (the folder too). Cuts an unsynced, torn tail; what it
+    /// returns is on disk, but for a log made now.
+    ///
+    /// `durable_hint` is an index up to which the caller knows that *this node* had all entries on
+    /// disk (the smaller of the committed index and [`Log::durable_end`], saved earlier).
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] and [`LogError::Lost`] when what was durable is damaged or missing;
+    /// [`LogError::WrongIdentity`]; [`LogError::Io`].
+    pub fn open(
+        dir: &Path,
+        identity: &LogIdentity,
+        options: LogOptions,
+        storage: &Storage,
+        durable_hint: Option<u64>,
+    ) -> Result<(Self, Recovery), LogError> {
+        assert!(identity.cluster_id.len() <= 255, "a cluster id of at most 255 bytes");
+        let found = find(dir, identity, storage, durable_hint)?;
+        let (retained, dirs_dirty) = (found.retained, found.dirs_dirty);
+        let recovered = recover(dir, found, &options, storage, durable_hint)?;
+        let Recovered { segments, end, last_term, epochs, allocated, due, durable, report } =
+            recovered;
+        let generation = 0;
+        let inner = Inner {
+            dir: dir.to_owned(),
+            identity: identity.clone(),
+            options,
+            storage: storage.clone(),
+            writer: Mutex::new(Writer { allocated, due, closed: false }),
+            view: RwLock::new(View { segments, end, retained, epochs, last_term, generation }),
+            cache: EntryCache::new(Arc::clone(&storage.cache)),
+            ticket: SyncTicket::default(),
+            sync: Mutex::new(SyncState {
+                durable: DurableEnd {
+                    next_index: if durable { end.next_index } else { 0 },
+                    next_offset: if durable { end.next_offset } else { Offset::ZERO },
+                },
+                point: None,
+                dirs_dirty,
+                closed: false,
+            }),
+            checkpoint: Mutex::new(CheckpointFile::new(dir)),
+            failed: AtomicBool::new(false),
+        };
+        Ok((Self(Arc::new(inner)), report))
+    }
+}
+
+/// Whose log a partition's folder holds, from its first segment; `None` when it holds no log.
+///
+/// # Errors
+/// [`LogError::Corrupt`] when no segment has a sound head; [`LogError::Io`].
+pub fn read_identity(dir: &Path) -> Result<Option<LogIdentity>, LogError> {
+    let mut error = None;
+    for path in segment_paths(dir)? {
+        match segment::read_head(&path).map_err(LogError::io("read", &path))? {
+            Ok((head, _)) => return Ok(Some(head.identity)),
+            Err(what) => error = Some(LogError::Corrupt { path, position: 0, what }),
+        }
+    }
+    error.map_or(Ok(None), Err)
+}
+
+/// The segments' files in `dir`, by name; none if the folder is not there.
+pub(in crate::storage) fn segment_paths(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(LogError::io("list", dir)(e)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(LogError::io("list", dir))?.path());
+    }
+    paths.retain(|path| segment::is_segment(path));
+    paths.sort();
+    Ok(paths)
+}
+
+fn find(
+    dir: &Path,
+    identity: &LogIdentity,
+    storage: &Storage,
+    durable_hint: Option<u64>,
+) -> Result<Found, LogError> {
+    fs::create_dir_all(dir).map_err(LogError::io("make", dir))?;
+    remove_temporary(dir)?;
+    let mut retained = Retained::read(dir)?;
+    let mut checkpoint =
+        CheckpointFile::new(dir).read().map_err(LogError::io("read the checkpoint in", dir))?;
+    let mut segments = if retained.is_some_and(|r| r.resetting) {
+        for path in segment_paths(dir)? {
+            fs::remove_file(&path).map_err(LogError::io("delete", &path))?;
+        }
+        if checkpoint.take().is_some() {
+            CheckpointFile::remove(dir).map_err(LogError::io("delete the checkpoint in", dir))?;
+        }
+        Vec::new()
+    } else {
+        load_segments(dir, &checkpoint, durable_hint)?
+    };
+    let mut report = Recovery::default();
+    // Without a recovery point no sync has ended yet, so no name is known to be on the disk.
+    let dirs_dirty = checkpoint.is_none() && retained.is_none();
+    if segments.is_empty() {
+        let first = retained.map_or(0, |r| r.purged.index + 1);
+        let finishing_reset = retained.is_some_and(|r| r.resetting);
+        let had = checkpoint.map(|c| c.next_index).filter(|next| *next > 0).map(|next| next - 1);
+        if let Some(durable_index) = durable_hint.max(had).filter(|_| !finishing_reset) {
+            return Err(lost(dir, first, durable_index));
+        }
+        if retained.is_some() && !finishing_reset {
+            return Err(lost(dir, first, first));
+        }
+        segments.push(create_first(dir, identity, retained.as_ref(), storage)?);
+        report.created = !finishing_reset;
+    }
+    if let Some(mark) = retained.as_mut().filter(|r| r.resetting) {
+        mark.resetting = false;
+        mark.write(dir, &*storage.disk)
+            .map_err(LogError::io("replace the retained mark in", dir))?;
+    }
+    drop_purged(&mut segments, retained.as_ref())?;
+    check_chain(dir, &segments, identity, retained.as_ref())?;
+    Ok(Found { segments, retained, checkpoint, dirs_dirty, report })
+}
+
+fn lost(dir: &Path, missing_index: u64, durable_index: u64) -> LogError {
+    LogError::Lost { path: dir.to_owned(), missing_index, durable_index }
+}
+
+fn remove_temporary(dir: &Path) -> Result<(), LogError> {
+    for entry in fs::read_dir(dir).map_err(LogError::io("list", dir))? {
+        let path = entry.map_err(LogError::io("list", dir))?.path();
+        if path.extension().is_some_and(|e| e == TEMPORARY) {
+            fs::remove_file(&path).map_err(LogError::io("delete", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn create_first(
+    dir: &Path,
+    identity: &LogIdentity,
+    retained: Option<&Retained>,
+    storage: &Storage,
+) -> Result<Arc<Segment>, LogError> {
+    let head = match retained {
+        Some(retained) => reset_head(retained, identity),
+        None => SegmentHead {
+            base_offset: Offset::ZERO,
+            first_index: 0,
+            term_before: None,
+            previous_first_index: None,
+            identity: identity.clone(),
+            epochs: Epochs::default(),
+        },
+    };
+    // A new log is not put on the disk yet: a thousand of them are made in no time, and nothing in
+    // them is acknowledged before the first sync.
+    let lazy = retained.is_none();
+    Segment::create(dir, false, head, &*storage.disk, lazy)
+        .map(Arc::new)
+        .map_err(LogError::io("create a segment in", dir))
+}
+
+/// The segments in order of their first indexes.
+fn load_segments(
+    dir: &Path,
+    checkpoint: &Option<Checkpoint>,
+    durable_hint: Option<u64>,
+) -> Result<Vec<Arc<Segment>>, LogError> {
+    let paths = segment_paths(dir)?;
+    let mut segments = Vec::with_capacity(paths.len());
+    for path in &paths {
+        match segment::read_head(path).map_err(LogError::io("read", path))? {
+            Ok((head, head_bytes)) => {
+                segments.push(Arc::new(Segment::with_head(path.clone(), head, head_bytes)));
+            }
+            Err(what) => {
+                // Only a log's very first segment gets its name before its head is on the disk.
+                let blank = segment::is_blank(path).map_err(LogError::io("read", path))?;
+                if paths.len() > 1 || !blank || checkpoint.is_some() || durable_hint.is_some() {
+                    return Err(LogError::Corrupt { path: path.clone(), position: 0, what });
+                }
+                fs::remove_file(path).map_err(LogError::io("delete", path))?;
+            }
+        }
+    }
+    segments.sort_by_key(|s| s.head.first_index);
+    Ok(segments)
+}
+
+/// Deletes what a purge had written down as gone when the process ended.
+fn drop_purged(
+    segments: &mut Vec<Arc<Segment>>,
+    retained: Option<&Retained>,
+) -> Result<(), LogError> {
+    let Some(retained) = retained else { return Ok(()) };
+    while let [first, second, ..] = segments.as_slice()
+        && second.head.first_index <= retained.purged.index + 1
+    {
+        first.delete()?;
+        segments.remove(0);
+    }
+    Ok(())
+}
+
+/// Every segment follows the one before and belongs to this log.
+fn check_chain(
+    dir: &Path,
+    segments: &[Arc<Segment>],
+    identity: &LogIdentity,
+    retained: Option<&Retained>,
+) -> Result<(), LogError> {
+    let first_wanted = retained.map_or(0, |r| r.purged.index + 1);
+    if let Some(first) = segments.first().filter(|s| s.head.first_index > first_wanted) {
+        return Err(lost(dir, first_wanted, first.head.first_index - 1));
+    }
+    for segment in segments {
+        if segment.head.identity != *identity {
+            return Err(LogError::WrongIdentity {
+                path: segment.path.clone(),
+                found: segment.head.identity.to_string(),
+                wanted: identity.to_string(),
+            });
+        }
+    }
+    for pair in segments.windows(2) {
+        let (before, after) = (&pair[0].head, &pair[1].head);
+        if after.previous_first_index != Some(before.first_index) {
+            let missing = after.previous_first_index.unwrap_or(before.first_index);
+            return Err(lost(dir, missing, after.first_index - 1));
+        }
+        let continues = after.base_offset >= before.base_offset
+            && after.first_index > before.first_index
+            && after.term_before >= before.term_before;
+        if !continues {
+            let what = format!("the segment does not follow {}", pair[0].path.display());
+            return Err(pair[1].corrupt(0, what));
+        }
+    }
+    Ok(())
+}

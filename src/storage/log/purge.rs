@@ -1,0 +1,156 @@
+//! Takes entries off the beginning (retention, snapshots), and empties a log.
+//!
+//! **Invariant:** what is gone is written down, durably, before a file is deleted.
+//! **Invariant:** files are deleted oldest first, so that a crash leaves no hole.
+
+use std::sync::Arc;
+
+use crate::model::Offset;
+use crate::storage::checkpoint::Checkpoint;
+use crate::storage::epochs::Epochs;
+use crate::storage::locks::{lock, read, write};
+use crate::storage::retained::Retained;
+use crate::storage::segment::{End, IndexDue, Segment};
+use crate::storage::segment_head::SegmentHead;
+use crate::storage::{EntryId, LogError};
+
+use super::append::Writer;
+use super::{Inner, Log, Watched};
+
+impl Log {
+    /// Forgets every entry up to and including `upto`; the start offset moves to the first record
+    /// after it. Deletes the sealed segments that hold nothing else. Durable on return. Does nothing
+    /// where `upto` was purged before.
+    ///
+    /// # Errors
+    /// [`LogError::OutOfRange`] when the log ends before `upto` (a snapshot's beginning: use
+    /// [`Log::reset`]); [`LogError::Failed`]; [`LogError::Io`].
+    pub fn purge(&self, upto: u64) -> Result<(), LogError> {
+        let inner = &*self.0;
+        let _writer = lock(&inner.writer);
+        inner.check_usable()?;
+        let purged = {
+            let view = read(&inner.view);
+            if upto < view.first_index() {
+                return Ok(());
+            }
+            let (first, end) = (view.first_index(), view.end.next_index);
+            match view.term_of(upto) {
+                Some(term) => EntryId { term, index: upto },
+                None => {
+                    let last = end.saturating_sub(1);
+                    return Err(LogError::OutOfRange { index: upto, first, last });
+                }
+            }
+        };
+        if self.durable_end().next_index <= upto {
+            // The mark must not say that entries are gone by purge which a crash may take otherwise.
+            inner.sync_end()?;
+        }
+        let start_offset = self.offset_of(upto + 1)?;
+        let retained = Retained { purged, start_offset, resetting: false };
+        retained
+            .write(&inner.dir, &Watched(inner))
+            .map_err(|error| inner.refused("replace the retained mark in", error))?;
+        let gone = {
+            let mut view = write(&inner.view);
+            view.retained = Some(retained);
+            view.epochs.purge_before(upto + 1, start_offset);
+            let next_firsts = view.segments.iter().skip(1).map(|s| s.head.first_index);
+            let count = next_firsts.take_while(|first| *first <= upto + 1).count();
+            view.segments.drain(..count).collect::<Vec<_>>()
+        };
+        for segment in &gone {
+            segment.delete()?;
+        }
+        Ok(())
+    }
+
+    /// Empties the log, which goes on after `last` at `start_offset`: a snapshot was installed.
+    /// Durable on return.
+    ///
+    /// # Errors
+    /// [`LogError::Failed`]; [`LogError::Io`].
+    pub fn reset(&self, last: EntryId, start_offset: Offset) -> Result<(), LogError> {
+        let inner = &*self.0;
+        let mut writer = lock(&inner.writer);
+        inner.check_usable()?;
+        inner.reset_to(&mut writer, last, start_offset)
+    }
+}
+
+impl Inner {
+    fn reset_to(
+        &self,
+        writer: &mut Writer,
+        last: EntryId,
+        start_offset: Offset,
+    ) -> Result<(), LogError> {
+        let disk = &Watched(self);
+        let mark = |resetting| Retained { purged: last, start_offset, resetting };
+        let write_mark = |resetting| {
+            mark(resetting)
+                .write(&self.dir, disk)
+                .map_err(|error| self.refused("replace the retained mark in", error))
+        };
+        // From here to the second mark a crash makes `open` finish the reset.
+        write_mark(true)?;
+        // A sync that began before must not raise the recovery point again.
+        let old = {
+            let mut view = write(&self.view);
+            view.generation += 1;
+            view.segments.clone()
+        };
+        for segment in old.iter().rev() {
+            segment.delete()?;
+        }
+        let head = reset_head(&mark(false), &self.identity);
+        let segment = Segment::create(&self.dir, false, head, disk, false)
+            .map_err(|error| self.fail("create a segment in", &self.dir, error))?;
+        let end = End {
+            position: segment.head_bytes,
+            next_index: last.index + 1,
+            next_offset: start_offset,
+        };
+        writer.allocated = segment.head_bytes;
+        writer.due = IndexDue::after(None, segment.head_bytes);
+        {
+            let mut view = write(&self.view);
+            view.generation += 1;
+            view.segments = vec![Arc::new(segment)];
+            view.end = end;
+            view.retained = Some(mark(false));
+            view.epochs = Epochs::default();
+            view.last_term = Some(last.term);
+        }
+        self.cache.truncate_from(0);
+        let point = Checkpoint {
+            segment: end.next_index,
+            position: end.position,
+            next_index: end.next_index,
+            next_offset: end.next_offset,
+            clean: false,
+        };
+        lock(&self.checkpoint)
+            .write(&point, Some(disk))
+            .map_err(|error| self.fail("sync the checkpoint in", &self.dir, error))?;
+        write_mark(false)?;
+        self.note_durable(&end);
+        Ok(())
+    }
+}
+
+/// The head of the segment that a log goes on with after a reset.
+pub(super) fn reset_head(
+    retained: &Retained,
+    identity: &crate::storage::LogIdentity,
+) -> SegmentHead {
+    SegmentHead {
+        base_offset: retained.start_offset,
+        first_index: retained.purged.index + 1,
+        term_before: Some(retained.purged.term),
+        previous_first_index: None,
+        identity: identity.clone(),
+        epochs: Epochs::default(),
+    }
+}

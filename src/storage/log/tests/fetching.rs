@@ -1,0 +1,153 @@
+//! Slices, headers, timestamps.
+
+use super::*;
+use crate::storage::slices_len;
+
+/// 120 entries, every seventh a frame, over several segments.
+fn filled(dir: &Path) -> (Log, Vec<LogEntry>) {
+    let (log, _) = open(dir);
+    let entries: Vec<_> = (0..120)
+        .map(|index| match index % 7 {
+            0 => blank(index / 7 + 1, index),
+            _ => batch(index / 7 + 1, index, 1 + (index % 4) as i32, (index as usize * 37) % 150),
+        })
+        .collect();
+    let want = append_each(&log, &entries);
+    (log, want)
+}
+
+fn header(entry: &LogEntry) -> Option<crate::model::record_batch::BatchHeader> {
+    match &entry.body {
+        EntryBody::Batch(b) => Some(crate::model::record_batch::validate(b).unwrap()),
+        _ => None,
+    }
+}
+
+/// What `slices` must give, by the rules alone.
+fn expected(all: &[LogEntry], from: i64, upto: i64, max: usize, min_one: bool) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::new();
+    for entry in all {
+        let Some(header) = header(entry) else { continue };
+        if header.next_offset().0 <= from {
+            continue;
+        }
+        let EntryBody::Batch(bytes) = &entry.body else { continue };
+        let first = out.is_empty();
+        if header.base_offset.0 >= upto || (out.len() + bytes.len() > max && !(first && min_one)) {
+            break;
+        }
+        out.extend_from_slice(bytes);
+    }
+    out
+}
+
+#[test]
+fn slices_hold_whole_batches_and_no_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, all) = filled(dir.path());
+    let end = log.end_offset().0;
+    for from in 0..=end {
+        for upto in [from, from + 1, from + 17, end - 3, end, i64::MAX] {
+            for max in [0, 100, 260, 1500, 1 << 20] {
+                for min_one in [false, true] {
+                    let slices = log.slices(Offset(from), Offset(upto), max, min_one).unwrap();
+                    let want = if upto <= from {
+                        vec![]
+                    } else {
+                        expected(&all, from, upto, max, min_one)
+                    };
+                    assert_eq!(read_slices(&slices), want, "{from} {upto} {max} {min_one}");
+                    assert!(slices.iter().all(|s| !s.is_empty()));
+                }
+            }
+        }
+    }
+    assert!(log.slices(Offset(end + 1), Offset(i64::MAX), 1, true).is_err());
+}
+
+#[test]
+fn a_long_fetch_is_few_slices() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { segment_bytes: 1 << 20, ..small() };
+    let (log, _) = Log::open(dir.path(), &identity(), options, &uncached(), None).unwrap();
+    log.append(&[blank(1, 0)]).unwrap();
+    for index in 1..1000 {
+        let entry =
+            if index == 500 { blank(2, index) } else { batch(1 + index / 500, index, 1, 100) };
+        log.append(&[entry]).unwrap();
+    }
+    let slices = log.slices(Offset(3), log.end_offset(), 1 << 20, true).unwrap();
+    assert_eq!(slices.len(), 2);
+    assert_eq!(slices_len(&slices), (998 - 3) * 161);
+}
+
+#[test]
+fn headers_are_those_of_the_batches_in_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, all) = filled(dir.path());
+    for (from, upto) in [(0, i64::MAX), (5, 60), (61, 62), (100, 100)] {
+        let found: Vec<_> =
+            log.batch_headers(Offset(from), Offset(upto)).unwrap().map(Result::unwrap).collect();
+        let want: Vec<_> = all
+            .iter()
+            .filter_map(|e| header(e).map(|h| (h, e.id.index)))
+            .filter(|(h, _)| h.next_offset().0 > from && h.base_offset.0 < upto && from < upto)
+            .collect();
+        assert_eq!(found.iter().map(|b| (b.header, b.index)).collect::<Vec<_>>(), want);
+    }
+}
+
+#[test]
+fn looks_up_by_timestamp_even_out_of_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    let times: Vec<i64> = (0..100).map(|i| 1000 + (i * 37) % 90 + i * 3).collect();
+    log.append(&[blank(1, 0)]).unwrap();
+    for (at, time) in times.iter().enumerate() {
+        log.append(&[batch_at(1, at as u64 + 1, *time, 60)]).unwrap();
+    }
+    let check = |log: &Log, start: usize| {
+        for upto in [start, start + 1, 57, 100] {
+            for ask in (900..1500).step_by(7) {
+                let found = log.offset_for_timestamp(timestamp(ask), Offset(upto as i64)).unwrap();
+                let want = (start..upto).find(|at| times[*at] >= ask);
+                let found = found.map(|(b, slice)| {
+                    assert_eq!(slice.len(), b.header.size_bytes());
+                    b.header.base_offset.0 as usize
+                });
+                assert_eq!(found, want, "{ask} {upto}");
+            }
+            let largest = (start..upto).map(|at| times[at]).max();
+            let want = (start..upto).find(|at| Some(times[*at]) == largest);
+            let found = log.max_timestamp(Offset(upto as i64)).unwrap();
+            assert_eq!(found.map(|(b, _)| b.header.base_offset.0 as usize), want, "{upto}");
+        }
+    };
+    check(&log, 0);
+    log.purge(31).unwrap();
+    check(&log, 31);
+    drop(log);
+    check(&open(dir.path()).0, 31);
+}
+
+#[test]
+fn a_slice_goes_through_a_socket_in_pieces_and_outlives_its_segment() {
+    use std::io::Read;
+    let dir = tempfile::tempdir().unwrap();
+    let (log, all) = filled(dir.path());
+    let slices = log.slices(Offset(0), log.end_offset(), 1 << 20, true).unwrap();
+    log.purge(log.last().unwrap().index).unwrap();
+    let (send, mut receive) = std::os::unix::net::UnixStream::pair().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        receive.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    for mut slice in slices {
+        while !slice.is_empty() {
+            slice.send_to(&send, 77).unwrap();
+        }
+    }
+    drop(send);
+    assert_eq!(reader.join().unwrap(), batch_bytes(&all));
+}

@@ -1,0 +1,155 @@
+//! Group sync, its order, and its failure.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, mpsc};
+
+use super::*;
+use crate::storage::{Disk, DurableEnd, SystemDisk};
+
+/// A disk whose syncs wait at a gate, are counted, and fail on demand.
+#[derive(Default)]
+struct GatedDisk {
+    shut: Mutex<bool>,
+    opened: Condvar,
+    begun: AtomicUsize,
+    fail: AtomicBool,
+}
+
+impl GatedDisk {
+    fn set_shut(&self, shut: bool) {
+        *self.shut.lock().unwrap() = shut;
+        self.opened.notify_all();
+    }
+
+    fn wait_begun(&self, count: usize) {
+        while self.begun.load(Ordering::SeqCst) < count {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Disk for GatedDisk {
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let mut shut = self.shut.lock().unwrap();
+        while *shut {
+            shut = self.opened.wait(shut).unwrap();
+        }
+        if self.fail.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        SystemDisk.sync_data(file)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.sync_dir(dir)
+    }
+}
+
+fn gated() -> (Arc<GatedDisk>, Storage, Arc<Mutex<Vec<String>>>) {
+    let disk = Arc::new(GatedDisk::default());
+    let fatal = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&fatal);
+    let storage = Storage::new(StorageOptions {
+        disk: Arc::clone(&disk) as Arc<dyn Disk>,
+        fatal: Arc::new(move |doing, error| {
+            seen.lock().unwrap().push(format!("{doing}: {error}"));
+        }),
+        ..StorageOptions::default()
+    });
+    (disk, storage, fatal)
+}
+
+#[test]
+fn those_who_ask_during_a_sync_share_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, storage, _) = gated();
+    let (log, _) = Log::open(dir.path(), &identity(), small(), &storage, None).unwrap();
+    let (tell, told) = mpsc::channel();
+    let ask = |n: usize| {
+        let tell = tell.clone();
+        log.sync(Box::new(move |result| tell.send((n, result.is_ok())).unwrap()));
+    };
+    disk.set_shut(true);
+    log.append(&[blank(1, 0)]).unwrap();
+    ask(0);
+    disk.wait_begun(1);
+    for n in 1..50 {
+        log.append(&[blank(1, n as u64)]).unwrap();
+        ask(n);
+    }
+    assert_eq!(log.durable_end(), DurableEnd::default());
+    disk.set_shut(false);
+    let order: Vec<_> = told.iter().take(50).collect();
+    assert_eq!(order, (0..50).map(|n| (n, true)).collect::<Vec<_>>());
+    assert_eq!(disk.begun.load(Ordering::SeqCst), 2);
+    assert_eq!(log.durable_end().next_index, 50);
+}
+
+#[test]
+fn logs_are_synced_in_parallel() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, storage, _) = gated();
+    disk.set_shut(true);
+    let (tell, told) = mpsc::channel();
+    let logs: Vec<Log> = (0..4)
+        .map(|n| {
+            let dir = dir.path().join(n.to_string());
+            let (log, _) = Log::open(&dir, &identity(), small(), &storage, None).unwrap();
+            log.append(&[blank(1, 0)]).unwrap();
+            let tell = tell.clone();
+            log.sync(Box::new(move |_| tell.send(()).unwrap()));
+            log
+        })
+        .collect();
+    // All four syncs have begun although none has ended.
+    disk.wait_begun(4);
+    disk.set_shut(false);
+    assert_eq!(told.iter().take(4).count(), 4);
+    assert!(logs.iter().all(|l| l.durable_end().next_index == 1));
+}
+
+#[test]
+fn the_first_failure_is_fatal_and_no_sync_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, storage, fatal) = gated();
+    let (log, _) = Log::open(dir.path(), &identity(), small(), &storage, None).unwrap();
+    log.append(&[blank(1, 0)]).unwrap();
+    disk.fail.store(true, Ordering::SeqCst);
+    let (tell, told) = mpsc::channel();
+    for _ in 0..3 {
+        let tell = tell.clone();
+        log.sync(Box::new(move |result| tell.send(result.is_err()).unwrap()));
+        assert!(told.recv().unwrap());
+    }
+    assert_eq!(disk.begun.load(Ordering::SeqCst), 1);
+    assert_eq!(fatal.lock().unwrap().len(), 1);
+    assert!(matches!(log.append(&[blank(1, 1)]), Err(LogError::Failed { .. })));
+    assert_eq!(log.durable_end(), DurableEnd::default());
+}
+
+#[test]
+fn a_truncation_during_a_sync_is_not_overtaken_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, storage, _) = gated();
+    let (log, _) = Log::open(dir.path(), &identity(), small(), &storage, None).unwrap();
+    log.append(&(0..10).map(|i| blank(1, i)).collect::<Vec<_>>()).unwrap();
+    disk.set_shut(true);
+    let (tell, told) = mpsc::channel();
+    log.sync(Box::new(move |result| tell.send(result.is_ok()).unwrap()));
+    disk.wait_begun(1);
+    let cutter = {
+        let log = log.clone();
+        std::thread::spawn(move || log.truncate_after(Some(4)).unwrap())
+    };
+    disk.wait_begun(2);
+    disk.set_shut(false);
+    cutter.join().unwrap();
+    assert!(told.recv().unwrap());
+    assert_eq!(log.durable_end().next_index, 5);
+    drop(log);
+    let (log, _) = open(dir.path());
+    assert_eq!(log.last().map(|l| l.index), Some(4));
+}

@@ -1,0 +1,117 @@
+//! Looks batches up by time, for ListOffsets.
+//!
+//! **Invariant:** a lookup reads headers only, of one index interval per segment and of what lies
+//! behind the last index entry.
+
+use std::sync::Arc;
+
+use crate::model::{Offset, Timestamp};
+use crate::storage::frame::Item;
+use crate::storage::{FileSlice, LogError, LogOptions};
+
+use super::Log;
+use super::fetch::BatchPosition;
+use super::view::Part;
+
+impl Log {
+    /// The first retained batch that begins below `upto` and whose largest timestamp is at least
+    /// `timestamp`, and its bytes: the record looked for is in it.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`]; [`LogError::Io`].
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: Timestamp,
+        upto: Offset,
+    ) -> Result<Option<(BatchPosition, FileSlice)>, LogError> {
+        let start = self.start_offset();
+        let mut next = self.0.first_part(start, upto)?;
+        while let Some(part) = next {
+            if part.max_timestamp(&self.0.options)? >= timestamp
+                && let Some(found) = self.find_batch(&part, timestamp, start, upto)?
+            {
+                return Ok(Some(found));
+            }
+            next = self.0.part_after(&part, upto)?;
+        }
+        Ok(None)
+    }
+
+    /// The first retained batch below `upto` that carries the largest timestamp of all, and its bytes.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`]; [`LogError::Io`].
+    pub fn max_timestamp(
+        &self,
+        upto: Offset,
+    ) -> Result<Option<(BatchPosition, FileSlice)>, LogError> {
+        let start = self.start_offset();
+        let mut largest = Timestamp::NONE;
+        let mut next = self.0.first_part(start, upto)?;
+        while let Some(part) = next {
+            largest = largest.max(part.max_timestamp_between(&self.0.options, start, upto)?);
+            next = self.0.part_after(&part, upto)?;
+        }
+        self.offset_for_timestamp(largest, upto)
+    }
+
+    fn find_batch(
+        &self,
+        part: &Part,
+        timestamp: Timestamp,
+        from: Offset,
+        upto: Offset,
+    ) -> Result<Option<(BatchPosition, FileSlice)>, LogError> {
+        let (mut walker, _) = part.segment.walk_from(&part.end, &self.0.options, |index| {
+            let by_time = index.floor_timestamp(timestamp);
+            // What was purged may be newer than what is retained.
+            let by_offset = index.floor_offset(from);
+            by_time.into_iter().chain(by_offset).max_by_key(|e| e.position)
+        })?;
+        while let Some(located) = part.next(&mut walker)? {
+            let Item::Batch(header) = located.item else { continue };
+            if header.base_offset >= upto {
+                return Ok(None);
+            }
+            if header.max_timestamp >= timestamp && header.next_offset() > from {
+                let file = Arc::clone(part.segment.file()?);
+                let slice = FileSlice::new(file, located.position, header.size_bytes());
+                return Ok(Some((BatchPosition { header, index: located.index }, slice)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Part {
+    /// The largest timestamp of the part's batches.
+    pub(super) fn max_timestamp(&self, options: &LogOptions) -> Result<Timestamp, LogError> {
+        self.max_timestamp_between(options, Offset(i64::MIN), Offset(i64::MAX))
+    }
+
+    /// The largest timestamp of the batches between `from` and `upto`.
+    fn max_timestamp_between(
+        &self,
+        options: &LogOptions,
+        from: Offset,
+        upto: Offset,
+    ) -> Result<Timestamp, LogError> {
+        let whole = from <= self.segment.head.base_offset;
+        let (mut walker, _) = self.segment.walk_from(&self.end, options, |index| {
+            // The entries count from the segment's beginning: of no use where that was purged.
+            index.floor_offset(if whole { upto } else { from })
+        })?;
+        let entry = self.segment.index().floor_position(walker.position);
+        let mut largest = entry.filter(|_| whole).map_or(Timestamp::NONE, |e| e.max_timestamp);
+        while let Some(located) = self.next(&mut walker)? {
+            let Item::Batch(header) = located.item else { continue };
+            if header.base_offset >= upto {
+                break;
+            }
+            if header.next_offset() > from {
+                largest = largest.max(header.max_timestamp);
+            }
+        }
+        Ok(largest)
+    }
+}

@@ -1,0 +1,146 @@
+//! Takes entries off the end, for a follower whose leader has others.
+//!
+//! Order, so that a crash at any point leaves a log that is a prefix of the old one and at least what
+//! is kept, and no stale byte can be read later:
+//! ```text
+//! view (readers) ─► checkpoint lowered, synced ─► later segments deleted, newest first
+//!   ─► index entries wiped, synced ─► file cut, synced
+//! ```
+//! **Invariant:** what it cuts is above the high watermark, so no reader holds a slice of it.
+
+use std::sync::Arc;
+
+use crate::storage::LogError;
+use crate::storage::checkpoint::Checkpoint;
+use crate::storage::locks::{lock, write};
+use crate::storage::segment::{End, IndexDue, Segment};
+use crate::storage::walker::Step;
+
+use super::append::Writer;
+use super::sync::DurableEnd;
+use super::view::Part;
+use super::{Inner, Log, Watched};
+
+impl Log {
+    /// Removes every entry after `last`, or all when `None`. On disk on return. Removes nothing where
+    /// the log ends at `last` or before.
+    ///
+    /// # Errors
+    /// [`LogError::OutOfRange`] when `last` lies before what was purged; [`LogError::Failed`];
+    /// [`LogError::Io`].
+    pub fn truncate_after(&self, last: Option<u64>) -> Result<(), LogError> {
+        let mut writer = lock(&self.0.writer);
+        self.0.check_usable()?;
+        self.0.truncate_to(&mut writer, last.map_or(0, |l| l + 1))
+    }
+}
+
+impl Inner {
+    /// Makes `next_index` the next one to be appended.
+    pub(super) fn truncate_to(&self, writer: &mut Writer, next_index: u64) -> Result<(), LogError> {
+        let Some((at, part)) = self.part_to_cut(next_index)? else { return Ok(()) };
+        let (end, due) = self.find_end(&part, next_index)?;
+        let segment = part.segment;
+        let dropped = {
+            let mut view = write(&self.view);
+            view.generation += 1;
+            let dropped = view.segments.split_off(at + 1);
+            view.end = end;
+            view.epochs.truncate_from(next_index);
+            let before = next_index.checked_sub(1);
+            view.last_term = before.and_then(|index| view.term_of(index));
+            dropped
+        };
+        self.cache.truncate_from(next_index);
+        self.lower_checkpoint(&segment, &end)?;
+        for later in dropped.iter().rev() {
+            later.delete().map_err(|e| self.failed("delete", e))?;
+        }
+        if !dropped.is_empty() {
+            self.sync_dir(&self.dir)?;
+        }
+        let index = segment.index();
+        index
+            .truncate_from(end.position, Some(&Watched(self)))
+            .map_err(|error| self.fail("sync", index.path(), error))?;
+        let file = segment.file()?;
+        file.set_len(end.position).map_err(|error| self.fail("cut", &segment.path, error))?;
+        self.storage
+            .disk
+            .sync_data(file)
+            .map_err(|error| self.fail("sync", &segment.path, error))?;
+        segment.set_sealed_len(None);
+        (writer.allocated, writer.due) = (end.position, due);
+        self.note_durable(&end);
+        Ok(())
+    }
+
+    /// The segment in which the log is to end, and its place; `None` when there is nothing to cut.
+    fn part_to_cut(&self, next_index: u64) -> Result<Option<(usize, Part)>, LogError> {
+        let view = crate::storage::locks::read(&self.view);
+        if next_index >= view.end.next_index {
+            return Ok(None);
+        }
+        let first = view.first_index();
+        if next_index < first {
+            let (index, last) = (next_index, view.end.next_index - 1);
+            return Err(LogError::OutOfRange { index, first, last });
+        }
+        let at = view.segment_of_index(next_index);
+        Ok(Some((at, view.part(at)?)))
+    }
+
+    /// Where the entry at `next_index` begins, and what the index counts up to there.
+    fn find_end(&self, part: &Part, next_index: u64) -> Result<(End, IndexDue), LogError> {
+        let segment = &part.segment;
+        let (walker, _) =
+            segment.walk_from(&part.end, &self.options, |i| i.floor_index(next_index))?;
+        drop(walker);
+        let entry = segment.index().floor_index(next_index);
+        let mut walker = segment.walker_at(entry.as_ref(), &part.end)?;
+        let mut due = IndexDue::after(entry.as_ref(), segment.head_bytes);
+        while walker.cursor.next_index < next_index {
+            match walker.step().map_err(LogError::io("read", &segment.path))? {
+                Step::Item(located) => {
+                    due.note(&located, segment.index(), self.options.index_interval_bytes);
+                }
+                Step::End => return Err(segment.corrupt(walker.position, "ends too early")),
+                Step::Bad(what) => return Err(segment.corrupt(walker.position, what)),
+            }
+        }
+        let next_offset = walker.cursor.next_offset;
+        Ok((End { position: walker.position, next_index, next_offset }, due))
+    }
+
+    /// After the generation has changed, so that a sync that runs cannot raise it again.
+    fn lower_checkpoint(&self, segment: &Arc<Segment>, end: &End) -> Result<(), LogError> {
+        let mut file = lock(&self.checkpoint);
+        let stored = file.read().map_err(LogError::io("read", &self.dir))?;
+        if stored.is_none_or(|c| c.next_index <= end.next_index) {
+            return Ok(());
+        }
+        let point = Checkpoint {
+            segment: segment.head.first_index,
+            // What is durable of this segment: the stored point may lie in a later one, before which
+            // all of this one was; or in this one, behind the cut.
+            position: end.position,
+            next_index: end.next_index,
+            next_offset: end.next_offset,
+            clean: false,
+        };
+        file.write(&point, Some(&Watched(self)))
+            .map_err(|error| self.fail("sync the checkpoint in", &self.dir, error))
+    }
+
+    pub(super) fn note_durable(&self, end: &End) {
+        let mut sync = lock(&self.sync);
+        sync.durable = DurableEnd { next_index: end.next_index, next_offset: end.next_offset };
+        sync.point = None;
+    }
+
+    /// A half-done change of the files: only a new start finds out how far it went.
+    fn failed(&self, doing: &'static str, error: LogError) -> LogError {
+        let text = std::io::Error::other(error.to_string());
+        self.fail(doing, &self.dir.clone(), text)
+    }
+}

@@ -1,0 +1,45 @@
+//! Files: a partition's log in segments, the group sync, the small key-value store, the data folder.
+//!
+//! **Invariant:** nothing here knows Raft's rules or Kafka's requests: a log is told what to append,
+//! truncate and purge.
+//! **Invariant:** what was once reported as on disk is returned, or its loss is an error.
+
+mod cache;
+mod checkpoint;
+mod data_dir;
+mod data_dir_error;
+mod disk;
+mod durable_file;
+mod entry;
+mod epochs;
+mod error;
+mod file_slice;
+mod frame;
+mod identity;
+mod index;
+pub mod kv;
+mod locks;
+mod log;
+mod options;
+mod retained;
+mod segment;
+mod segment_head;
+mod shared;
+mod syncer;
+mod verify;
+mod walker;
+
+pub use data_dir::{DataDir, NodeIdentity, PartitionFolder, partitions_of};
+pub use data_dir_error::DataDirError;
+pub use disk::{Disk, FatalHook, SystemDisk, abort_process};
+pub use entry::{EntryBody, EntryId, LogEntry};
+pub use error::LogError;
+pub use file_slice::{FileSlice, slices_len};
+pub use identity::LogIdentity;
+pub use log::{
+    Appended, BatchHeaders, BatchPosition, DurableEnd, Log, Recovery, SegmentInfo, read_identity,
+};
+pub use options::LogOptions;
+pub use shared::{Storage, StorageOptions};
+pub use syncer::SyncDone;
+pub use verify::{Problem, VerifyRange, VerifyReport, verify_log_dir};

@@ -1,0 +1,345 @@
+//! One file of a log, and its index.
+//!
+//! It is called `<base offset, 20 digits>.log`. Where the segment before holds no record it has the
+//! same base offset; then, and only then, the first index follows:
+//! `<base offset>-<first index, 20 digits>.log`. (The metadata log is all frames: every segment of it
+//! has base offset 0.)
+//!
+//! **Invariant:** a segment after which another begins is on disk as a whole and cut to its size.
+//! **Invariant:** names are hints for people; base offset and first index are read from the head.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::disk::Disk;
+use super::durable_file::temporary;
+use super::frame::{FRAME_HEADER_BYTES, Item};
+use super::index::{Index, IndexEntry};
+use super::segment_head::SegmentHead;
+use super::walker::{Cursor, Located, Step, Walker};
+use super::{LogError, LogOptions};
+use crate::model::{Offset, Timestamp};
+
+const EXTENSION: &str = "log";
+const UNKNOWN: u64 = u64::MAX;
+
+/// Where something ends: a segment, or the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) position: u64,
+    pub(super) next_index: u64,
+    pub(super) next_offset: Offset,
+}
+
+/// A segment. Its file and index are opened at first use.
+pub(super) struct Segment {
+    pub(super) path: PathBuf,
+    pub(super) head: SegmentHead,
+    pub(super) head_bytes: u64,
+    file: OnceLock<Arc<File>>,
+    /// Bytes of a sealed segment, once known; else [`UNKNOWN`].
+    sealed_len: AtomicU64,
+    index: Index,
+    /// Set when the index was loaded and, for a sealed segment, completed.
+    index_ready: OnceLock<()>,
+}
+
+impl Segment {
+    /// Makes the file. Unless `lazy` it is on disk, with its name, when this returns.
+    pub(super) fn create(
+        dir: &Path,
+        name_taken: bool,
+        head: SegmentHead,
+        disk: &dyn Disk,
+        lazy: bool,
+    ) -> io::Result<Self> {
+        let path = dir.join(file_name(head.base_offset, head.first_index, name_taken));
+        let bytes = head.encode();
+        let temporary = temporary(&path);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temporary)?;
+        file.write_all_at(&bytes, 0)?;
+        if !lazy {
+            disk.sync_data(&file)?;
+        }
+        // An index of that name can only be a left-over of a truncation.
+        remove_if_there(&index_path(&path))?;
+        fs::rename(&temporary, &path)?;
+        if !lazy {
+            disk.sync_dir(dir)?;
+        }
+        let segment = Self::with_head(path, head, bytes.len() as u64);
+        let _ = segment.file.set(Arc::new(file));
+        let _ = segment.index_ready.set(());
+        Ok(segment)
+    }
+
+    /// A segment that is there, by its head.
+    pub(super) fn with_head(path: PathBuf, head: SegmentHead, head_bytes: u64) -> Self {
+        let index = Index::new(index_path(&path), head.base_offset, head.first_index);
+        Self {
+            path,
+            head,
+            head_bytes,
+            file: OnceLock::new(),
+            sealed_len: AtomicU64::new(UNKNOWN),
+            index,
+            index_ready: OnceLock::new(),
+        }
+    }
+
+    /// The file, opened now if it was not.
+    pub(super) fn file(&self) -> Result<&Arc<File>, LogError> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.path)
+            .map_err(LogError::io("open", &self.path))?;
+        Ok(self.file.get_or_init(|| Arc::new(file)))
+    }
+
+    pub(super) fn len(&self) -> Result<u64, LogError> {
+        let meta = match self.file.get() {
+            Some(file) => file.metadata(),
+            None => fs::metadata(&self.path),
+        };
+        Ok(meta.map_err(LogError::io("inspect", &self.path))?.len())
+    }
+
+    /// Bytes of a sealed segment.
+    pub(super) fn sealed_len(&self) -> Result<u64, LogError> {
+        let known = self.sealed_len.load(Ordering::Acquire);
+        if known != UNKNOWN {
+            return Ok(known);
+        }
+        let len = self.len()?;
+        self.set_sealed_len(Some(len));
+        Ok(len)
+    }
+
+    /// Notes the size of a segment that is sealed, or with `None` that it is appended to again.
+    pub(super) fn set_sealed_len(&self, len: Option<u64>) {
+        self.sealed_len.store(len.unwrap_or(UNKNOWN), Ordering::Release);
+    }
+
+    /// The index as it is in memory; `open` of the log loads the active segment's.
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Marks the index as good: recovery has loaded and completed it.
+    pub(super) fn set_index_ready(&self) {
+        let _ = self.index_ready.set(());
+    }
+
+    /// The first position of an entry.
+    pub(super) fn begin(&self) -> (u64, Cursor) {
+        let cursor = Cursor {
+            next_index: self.head.first_index,
+            next_offset: self.head.base_offset,
+            term: self.head.term_before,
+        };
+        (self.head_bytes, cursor)
+    }
+
+    /// A walk over headers from the item that `find` picks in the index, which lies at or before the
+    /// one wanted; also how many frames lie before it. An entry that its item does not confirm
+    /// makes the index be built again.
+    pub(super) fn walk_from(
+        &self,
+        end: &End,
+        options: &LogOptions,
+        find: impl Fn(&Index) -> Option<IndexEntry>,
+    ) -> Result<(Walker, u32), LogError> {
+        self.complete_index(end, options)?;
+        // Entries of items appended after `end` was read may be there already.
+        let find = |index: &Index| match find(index) {
+            Some(entry) if entry.position >= end.position => {
+                index.last_where(|e| e.position < end.position)
+            }
+            found => found,
+        };
+        if let Some(entry) = find(&self.index) {
+            let mut walker = self.walker_at(Some(&entry), end)?;
+            let (at, cursor) = (walker.position, walker.cursor);
+            if self.step(&mut walker)?.is_some() {
+                (walker.position, walker.cursor) = (at, cursor);
+                return Ok((walker, entry.frames_before));
+            }
+            tracing::warn!(path = %self.index.path().display(), "the index is wrong: rebuilding it");
+            self.index
+                .truncate_from(0, None)
+                .map_err(LogError::io("rebuild", self.index.path()))?;
+            self.extend_index(end, options)?;
+            if let Some(entry) = find(&self.index) {
+                return Ok((self.walker_at(Some(&entry), end)?, entry.frames_before));
+            }
+        }
+        Ok((self.walker_at(None, end)?, 0))
+    }
+
+    /// The next item of a walk over headers; `None` at its end or where an item does not continue.
+    fn step(&self, walker: &mut Walker) -> Result<Option<Located>, LogError> {
+        match walker.step().map_err(LogError::io("read", &self.path))? {
+            Step::Item(located) => Ok(Some(located)),
+            Step::End | Step::Bad(_) => Ok(None),
+        }
+    }
+
+    /// A walk over headers from an index entry, or from the first item.
+    pub(super) fn walker_at(
+        &self,
+        entry: Option<&IndexEntry>,
+        end: &End,
+    ) -> Result<Walker, LogError> {
+        let (position, cursor) = self.start_at(entry);
+        Ok(Walker::headers(Arc::clone(self.file()?), position, end.position, cursor))
+    }
+
+    /// Position and cursor of an index entry's item, or of the first.
+    pub(super) fn start_at(&self, entry: Option<&IndexEntry>) -> (u64, Cursor) {
+        match entry {
+            Some(e) => {
+                let term = Some(e.term);
+                (e.position, Cursor { next_index: e.index, next_offset: e.offset, term })
+            }
+            None => self.begin(),
+        }
+    }
+
+    /// Loads a sealed segment's index at first use and adds what is missing at its end.
+    fn complete_index(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
+        if self.index_ready.get().is_some() {
+            return Ok(());
+        }
+        self.index.load(end.position).map_err(LogError::io("map", self.index.path()))?;
+        self.extend_index(end, options)?;
+        let _ = self.index_ready.set(());
+        Ok(())
+    }
+
+    fn extend_index(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
+        let last = self.index.last();
+        let mut walker = self.walker_at(last.as_ref(), end)?;
+        let mut due = IndexDue::after(last.as_ref(), self.head_bytes);
+        while let Some(located) = self.step(&mut walker)? {
+            due.note(&located, &self.index, options.index_interval_bytes);
+        }
+        Ok(())
+    }
+
+    /// The error for a walk that met something that does not belong there.
+    pub(super) fn corrupt(&self, position: u64, what: impl Into<String>) -> LogError {
+        LogError::Corrupt { path: self.path.clone(), position, what: what.into() }
+    }
+
+    /// Removes the file and its index.
+    pub(super) fn delete(&self) -> Result<(), LogError> {
+        for path in [self.index.path(), &self.path] {
+            remove_if_there(path).map_err(LogError::io("delete", path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Decides which items get an index entry, and carries what the entries count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IndexDue {
+    last_position: u64,
+    pub(super) frames: u32,
+    pub(super) max_timestamp: Timestamp,
+}
+
+impl IndexDue {
+    /// Goes on from the item of `entry` (not yet noted), or from the first.
+    pub(super) fn after(entry: Option<&IndexEntry>, head_bytes: u64) -> Self {
+        match entry {
+            Some(e) => Self {
+                last_position: e.position,
+                frames: e.frames_before,
+                max_timestamp: e.max_timestamp,
+            },
+            None => Self { last_position: head_bytes, frames: 0, max_timestamp: Timestamp::NONE },
+        }
+    }
+
+    /// Notes the next item; gives it an entry when the last one lies far enough back.
+    pub(super) fn note(&mut self, located: &Located, index: &Index, interval_bytes: u64) {
+        let Located { item, position, .. } = located;
+        if position - self.last_position >= interval_bytes {
+            index.push(&IndexEntry {
+                offset: item.offset(),
+                index: located.index,
+                position: *position,
+                frames_before: self.frames,
+                max_timestamp: self.max_timestamp,
+                term: item.term() as u64,
+            });
+            self.last_position = *position;
+        }
+        match item {
+            Item::Batch(header) => {
+                self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
+            }
+            Item::Frame(_) => self.frames += 1,
+        }
+    }
+}
+
+fn file_name(base_offset: Offset, first_index: u64, taken: bool) -> String {
+    if taken {
+        format!("{:020}-{first_index:020}.{EXTENSION}", base_offset.0)
+    } else {
+        format!("{:020}.{EXTENSION}", base_offset.0)
+    }
+}
+
+fn index_path(path: &Path) -> PathBuf {
+    path.with_extension("index")
+}
+
+/// Whether a file name is a segment's.
+pub(super) fn is_segment(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == EXTENSION)
+}
+
+/// Reads the head of the file at `path`; the inner `Err` says what is wrong with it.
+pub(super) fn read_head(path: &Path) -> io::Result<Result<(SegmentHead, u64), String>> {
+    // Heads are small but for a very long list of epochs.
+    const HEAD_BYTES_MAX: u64 = 16 << 20;
+    let file = File::open(path)?;
+    let mut bytes = Vec::new();
+    (&file).take(512).read_to_end(&mut bytes)?;
+    if let Ok(item) = Item::parse(&bytes)
+        && item.size() > bytes.len()
+        && item.size() > FRAME_HEADER_BYTES
+    {
+        (&file).take((item.size() as u64).min(HEAD_BYTES_MAX) - 512).read_to_end(&mut bytes)?;
+    }
+    Ok(SegmentHead::decode(&bytes).map(|(head, size)| (head, size as u64)))
+}
+
+/// Whether the file at `path` begins with nothing but zeros, as one that was never synced may.
+pub(super) fn is_blank(path: &Path) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(512).read_to_end(&mut bytes)?;
+    Ok(bytes.iter().all(|b| *b == 0))
+}
+
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,115 @@
+//! The frame that every segment begins with: whose log it is, and what came before.
+//!
+//! Body of a head frame, behind the 32 bytes of `frame` (whose next offset is the segment's base
+//! offset, index its first index, term that of the entry before or −1):
+//! ```text
+//!  0  previous first index  u64   first index of the segment before; 2^64−1 if there is none
+//!  8  topic id              16
+//! 24  partition             i32
+//! 28  cluster id            u8 length, then bytes
+//!  …  epochs                u32 count, then per epoch: term u32, first index u64, start offset i64
+//! ```
+//! The epochs are those that began before the segment, so that opening a log reads its last one only.
+//!
+//! **Invariant:** a head is on disk before the segment has its name, but for a log's very first, which
+//! the first sync puts there.
+
+use crate::model::{Offset, PartitionIndex, TopicId};
+
+use super::LogIdentity;
+use super::epochs::{EpochStart, Epochs};
+use super::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Item, take};
+
+const NO_INDEX: u64 = u64::MAX;
+const EPOCH_BYTES: usize = 20;
+
+/// A segment's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SegmentHead {
+    pub(super) base_offset: Offset,
+    pub(super) first_index: u64,
+    /// Term of the entry before the first.
+    pub(super) term_before: Option<u64>,
+    pub(super) previous_first_index: Option<u64>,
+    pub(super) identity: LogIdentity,
+    pub(super) epochs: Epochs,
+}
+
+impl SegmentHead {
+    /// The whole frame.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        body.extend(self.previous_first_index.unwrap_or(NO_INDEX).to_be_bytes());
+        body.extend(self.identity.topic_id.to_bytes());
+        body.extend(self.identity.partition.0.to_be_bytes());
+        let cluster = self.identity.cluster_id.as_bytes();
+        let length = u8::try_from(cluster.len()).expect("a cluster id of at most 255 bytes");
+        body.push(length);
+        body.extend(cluster);
+        body.extend((self.epochs.starts().len() as u32).to_be_bytes());
+        for epoch in self.epochs.starts() {
+            body.extend((epoch.term as u32).to_be_bytes());
+            body.extend(epoch.first_index.to_be_bytes());
+            body.extend(epoch.start_offset.0.to_be_bytes());
+        }
+        let term = self.term_before.map_or(-1, |t| t as i32);
+        let (kind, index) = (FrameKind::Head, self.first_index);
+        let mut frame = FrameHeader::encode(kind, self.base_offset, term, index, &body).to_vec();
+        frame.extend(body);
+        frame
+    }
+
+    /// Reads a head whose frame is whole in `bytes`, and the frame's size. `Err` says what is wrong.
+    pub(super) fn decode(bytes: &[u8]) -> Result<(Self, usize), String> {
+        let item = Item::parse(bytes)?;
+        let Item::Frame(frame) = item else { return Err("a batch in place of the head".into()) };
+        if frame.kind != FrameKind::Head {
+            return Err("an entry in place of the segment's head".into());
+        }
+        let Some(body) = bytes.get(FRAME_HEADER_BYTES..frame.size) else {
+            return Err("the segment's head is cut short".into());
+        };
+        item.check_crc(bytes)?;
+        let mut body = Reader(body);
+        let previous = u64::from_be_bytes(body.take()?);
+        let topic_id = TopicId::from_bytes(body.take()?);
+        let partition = PartitionIndex(i32::from_be_bytes(body.take()?));
+        let [length] = body.take()?;
+        let cluster_id = String::from_utf8_lossy(body.slice(length.into())?).into_owned();
+        let count = u32::from_be_bytes(body.take()?) as usize;
+        if count * EPOCH_BYTES != body.0.len() {
+            return Err(format!("{count} epochs in {} bytes", body.0.len()));
+        }
+        let mut epochs = Vec::with_capacity(count);
+        for _ in 0..count {
+            epochs.push(EpochStart {
+                term: u32::from_be_bytes(body.take()?).into(),
+                first_index: u64::from_be_bytes(body.take()?),
+                start_offset: Offset(i64::from_be_bytes(body.take()?)),
+            });
+        }
+        let head = Self {
+            base_offset: frame.next_offset,
+            first_index: frame.index,
+            term_before: u64::try_from(frame.term).ok(),
+            previous_first_index: (previous != NO_INDEX).then_some(previous),
+            identity: LogIdentity { cluster_id, topic_id, partition },
+            epochs: Epochs::from_starts(epochs),
+        };
+        Ok((head, frame.size))
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn slice(&mut self, len: usize) -> Result<&'a [u8], String> {
+        let (head, rest) = self.0.split_at_checked(len).ok_or("the segment's head is too short")?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        self.slice(N).map(|bytes| take(bytes, 0))
+    }
+}

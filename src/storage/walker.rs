@@ -1,0 +1,258 @@
+//! Goes through a segment from item to item, with or without checking CRCs.
+//!
+//! **Invariant:** an item is returned only if it continues the one before: offset, index, term. A
+//! batch's CRC does not cover its stamp, so this check is what guards it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::frame::{FrameKind, ITEM_HEADER_BYTES, Item, PREFIX_BYTES};
+use crate::model::Offset;
+
+/// Bytes read at a time when only headers are wanted: about two index intervals.
+const HEADER_WINDOW_BYTES: usize = 8 << 10;
+/// Bytes read at a time when CRCs are checked.
+const CHECK_WINDOW_BYTES: usize = 256 << 10;
+
+/// What the next item must continue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) next_index: u64,
+    pub(super) next_offset: Offset,
+    /// Term of the entry before; `None` before the first entry of all.
+    pub(super) term: Option<u64>,
+}
+
+impl Cursor {
+    /// Moves behind `item`, or says why it cannot be the next one.
+    pub(super) fn admit(&mut self, item: &Item) -> Result<(), String> {
+        let term =
+            u64::try_from(item.term()).map_err(|_| format!("an entry of term {}", item.term()))?;
+        if item.offset() != self.next_offset {
+            return Err(format!("offset {} where {} must follow", item.offset(), self.next_offset));
+        }
+        match item {
+            Item::Batch(header) => {
+                // A leader's first entry is a frame, whose CRC covers the term; a batch's does not.
+                if self.term.is_some_and(|before| before != term) {
+                    return Err(format!("a batch of term {term} begins a term"));
+                }
+                if header.record_count <= 0
+                    || i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1
+                {
+                    return Err(format!(
+                        "record count {} with last offset delta {}",
+                        header.record_count, header.last_offset_delta
+                    ));
+                }
+            }
+            Item::Frame(header) => {
+                if header.kind == FrameKind::Head {
+                    return Err("a segment head inside of a segment".to_owned());
+                }
+                if header.index != self.next_index {
+                    return Err(format!("index {} instead of {}", header.index, self.next_index));
+                }
+                if self.term.is_some_and(|before| before > term) {
+                    return Err(format!("term {term} goes back"));
+                }
+            }
+        }
+        self.next_index += 1;
+        self.next_offset = item.next_offset();
+        self.term = Some(term);
+        Ok(())
+    }
+}
+
+/// An item and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Located {
+    pub(super) item: Item,
+    pub(super) position: u64,
+    pub(super) index: u64,
+}
+
+impl Located {
+    pub(super) fn end(&self) -> u64 {
+        self.position + self.item.size() as u64
+    }
+}
+
+/// What a walk met.
+pub(super) enum Step {
+    Item(Located),
+    /// The end: of the range, or nothing but the zeros of preallocated space begins here.
+    End,
+    /// Something else begins here.
+    Bad(String),
+}
+
+/// Reads a file through a window.
+pub(super) struct Window {
+    file: Arc<File>,
+    start: u64,
+    bytes: Vec<u8>,
+    size: usize,
+}
+
+impl Window {
+    fn new(file: Arc<File>, size: usize) -> Self {
+        Self { file, start: 0, bytes: Vec::new(), size }
+    }
+
+    /// Up to `want` (≤ the window's size) bytes at `position`, fewer only at `end`.
+    fn get(&mut self, position: u64, want: usize, end: u64) -> io::Result<&[u8]> {
+        let want = want.min(end.saturating_sub(position) as usize);
+        let inside = position >= self.start
+            && position + want as u64 <= self.start + self.bytes.len() as u64;
+        if !inside {
+            let len = self.size.min((end - position) as usize);
+            self.bytes.resize(len, 0);
+            self.start = position;
+            let mut have = 0;
+            while have < len {
+                match self.file.read_at(&mut self.bytes[have..], position + have as u64) {
+                    Ok(0) => break,
+                    Ok(n) => have += n,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => {
+                        self.bytes.clear();
+                        return Err(e);
+                    }
+                }
+            }
+            self.bytes.truncate(have);
+        }
+        let from = (position - self.start) as usize;
+        let to = (from + want).min(self.bytes.len());
+        Ok(&self.bytes[from.min(to)..to])
+    }
+}
+
+/// Goes from item to item between two positions of a segment.
+pub(super) struct Walker {
+    window: Window,
+    pub(super) position: u64,
+    end: u64,
+    pub(super) cursor: Cursor,
+    check: bool,
+}
+
+impl Walker {
+    /// Reads headers only.
+    pub(super) fn headers(file: Arc<File>, position: u64, end: u64, cursor: Cursor) -> Self {
+        let window = Window::new(file, HEADER_WINDOW_BYTES);
+        Self { window, position, end, cursor, check: false }
+    }
+
+    /// Reads everything and checks CRCs.
+    pub(super) fn checking(file: Arc<File>, position: u64, end: u64, cursor: Cursor) -> Self {
+        let window = Window::new(file, CHECK_WINDOW_BYTES);
+        Self { window, position, end, cursor, check: true }
+    }
+
+    /// The next item; the walk stands behind it after. After `End` or `Bad` it stands still.
+    pub(super) fn step(&mut self) -> io::Result<Step> {
+        if self.position >= self.end {
+            return Ok(Step::End);
+        }
+        let bytes = self.window.get(self.position, ITEM_HEADER_BYTES, self.end)?;
+        if bytes.iter().take(PREFIX_BYTES).all(|b| *b == 0) {
+            return Ok(Step::End);
+        }
+        let item = match Item::parse(bytes) {
+            Ok(item) => item,
+            Err(what) => return Ok(Step::Bad(what)),
+        };
+        let left = self.end - self.position;
+        if item.size() as u64 > left {
+            return Ok(Step::Bad(format!("{} bytes announced, {left} are left", item.size())));
+        }
+        let mut cursor = self.cursor;
+        if let Err(what) = cursor.admit(&item) {
+            return Ok(Step::Bad(what));
+        }
+        if self.check
+            && let Err(what) = self.check_crc(&item, self.position)?
+        {
+            return Ok(Step::Bad(what));
+        }
+        let located = Located { item, position: self.position, index: self.cursor.next_index };
+        self.cursor = cursor;
+        self.position = located.end();
+        Ok(Step::Item(located))
+    }
+
+    /// Checks in pieces: a damaged length must not make us allocate what it says.
+    fn check_crc(&mut self, item: &Item, position: u64) -> io::Result<Result<(), String>> {
+        let header = self.window.get(position, ITEM_HEADER_BYTES, self.end)?;
+        let (mut crc, skip) = item.crc_start(header);
+        let end = position + item.size() as u64;
+        let mut at = position + skip as u64;
+        while at < end {
+            let want = (CHECK_WINDOW_BYTES / 2).min((end - at) as usize);
+            let bytes = self.window.get(at, want, self.end)?;
+            if bytes.is_empty() {
+                return Ok(Err("the file ends inside of it".to_owned()));
+            }
+            crc = crc32c::crc32c_append(crc, bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(item.compare_crc(crc))
+    }
+
+    /// Whether a sound item that continues the one at `position` (a bad one) lies right behind it,
+    /// going by its header's length; and if so whether no part of the bad one reads as never written.
+    pub(super) fn is_damage(&mut self, position: u64) -> io::Result<bool> {
+        let bytes = self.window.get(position, ITEM_HEADER_BYTES, self.end)?;
+        let Ok(item) = Item::parse(bytes) else { return Ok(false) };
+        let behind = position + item.size() as u64;
+        if behind + PREFIX_BYTES as u64 > self.end || self.has_unwritten_sector(position, behind)? {
+            return Ok(false);
+        }
+        let bytes = self.window.get(behind, ITEM_HEADER_BYTES, self.end)?;
+        let Ok(next) = Item::parse(bytes) else { return Ok(false) };
+        if behind + next.size() as u64 > self.end || next.offset() < self.cursor.next_offset {
+            return Ok(false);
+        }
+        Ok(self.check_crc(&next, behind)?.is_ok())
+    }
+
+    /// Whether some 512-byte sector of the range ends in zeros, as one does that never reached the
+    /// disk: preallocated space reads as zeros.
+    fn has_unwritten_sector(&mut self, from: u64, to: u64) -> io::Result<bool> {
+        const SECTOR: u64 = 512;
+        let mut at = from;
+        while at < to {
+            let sector_end = ((at / SECTOR + 1) * SECTOR).min(to);
+            let tail = sector_end.saturating_sub(16).max(at);
+            let bytes = self.window.get(tail, (sector_end - tail) as usize, self.end)?;
+            if bytes.iter().all(|b| *b == 0) {
+                return Ok(true);
+            }
+            at = sector_end;
+        }
+        Ok(false)
+    }
+
+    /// The position behind the last byte that is not zero, at or after `from`; `None` if all are zero.
+    pub(super) fn last_nonzero(&mut self, from: u64) -> io::Result<Option<u64>> {
+        let mut at = from;
+        let mut last = None;
+        while at < self.end {
+            let want = CHECK_WINDOW_BYTES.min(self.window.size);
+            let bytes = self.window.get(at, want, self.end)?;
+            if bytes.is_empty() {
+                break;
+            }
+            if let Some(found) = bytes.iter().rposition(|b| *b != 0) {
+                last = Some(at + found as u64 + 1);
+            }
+            at += bytes.len() as u64;
+        }
+        Ok(last)
+    }
+}
