@@ -18,4 +18,5 @@
 pub mod config;
 pub mod metrics;
 pub mod model;
+pub mod protocol;
 pub mod storage;
