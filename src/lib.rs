@@ -18,5 +18,6 @@
 pub mod config;
 pub mod metrics;
 pub mod model;
+pub mod partition;
 pub mod protocol;
 pub mod storage;

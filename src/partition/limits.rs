@@ -1,0 +1,14 @@
+//! What a topic's configs allow to be produced.
+
+/// A topic's limits on produced batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordLimits {
+    /// Largest batch, in bytes (`max.message.bytes`).
+    pub message_bytes_max: usize,
+    /// Largest segment, in bytes (`segment.bytes`).
+    pub segment_bytes_max: usize,
+    /// Oldest timestamp, in ms before now (`message.timestamp.before.max.ms`).
+    pub timestamp_before_max_ms: i64,
+    /// Newest timestamp, in ms after now (`message.timestamp.after.max.ms`).
+    pub timestamp_after_max_ms: i64,
+}

@@ -1,0 +1,34 @@
+//! One replicated partition: Raft's port to the segments, the leader's sequencer, the reader.
+//!
+//! ```text
+//! produce ─► Partition::append ─► Sequencer ─► Group::propose ─► PartitionLog ─► storage::Log
+//!                                                    │ committed
+//! fetch  ◄─ Partition::read ◄─ high watermark ◄─ PartitionMachine
+//! ```
+//!
+//! **Invariant:** nothing below the high watermark is ever truncated, and nothing above it is served.
+//! **Elsewhere:** consensus (`jackdaw-raft`), files (`storage`), which partitions run (`broker`).
+
+mod admission;
+mod error;
+mod limits;
+mod producer_state;
+mod raft_log;
+mod replica;
+mod sequencer;
+mod set;
+mod state_machine;
+mod timestamps;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use error::{OpenError, PartitionError};
+pub use limits::RecordLimits;
+pub use producer_state::SequenceError;
+pub use replica::{Acks, AppendHandle, Found, OpenPartition, Partition, Read, TimestampQuery};
+pub use set::PartitionSet;
+
+/// Locks state that stays consistent even if a holder panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

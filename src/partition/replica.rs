@@ -1,0 +1,337 @@
+//! A running replica: what handlers ask of it.
+//!
+//! **Invariant:** reads, offsets and appends are answered only while this node leads the partition
+//! and has committed an entry of its own epoch; anything else is an error code.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use jackdaw_raft::{
+    Group, GroupId, HardState, LogId, Membership, NodeId, RaftNode, Role, StoredMembership,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::error::{OpenError, PartitionError};
+use super::limits::RecordLimits;
+use super::producer_state::ProducerStates;
+use super::raft_log::PartitionLog;
+use super::sequencer::{Answer, Sequencer, Submission};
+use super::state_machine::PartitionMachine;
+use crate::model::record_batch::BatchHeader;
+use crate::model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
+use crate::storage::{EntryBody, FileSlice, Log, LogError};
+
+/// What an append waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    /// `acks=0`: nothing.
+    None,
+    /// `acks=1`: the leader's own disk.
+    Leader,
+    /// `acks=all`: the disks of a majority.
+    All,
+}
+
+/// Resolves to the base offset of an append once it is as durable as was asked for.
+pub struct AppendHandle(oneshot::Receiver<Answer>);
+
+impl AppendHandle {
+    /// Waits for the outcome.
+    ///
+    /// # Errors
+    /// [`PartitionError`]; [`PartitionError::Uncertain`] if the records may or may not be there.
+    pub async fn wait(self) -> Answer {
+        // A dropped sender: the partition was closed, or leadership was lost before the local sync.
+        self.0.await.unwrap_or(Err(PartitionError::Uncertain))
+    }
+}
+
+/// What one fetch gets from one partition.
+#[derive(Debug)]
+pub struct Read {
+    /// Whole record batches, in wire format.
+    pub slices: Vec<FileSlice>,
+    /// The high watermark at the time of the read.
+    pub high_watermark: Offset,
+    /// The log start offset.
+    pub start: Offset,
+}
+
+/// What ListOffsets asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampQuery {
+    /// The high watermark.
+    Latest,
+    /// The log start offset.
+    Earliest,
+    /// The record with the largest timestamp (KIP-734).
+    Max,
+    /// The first record at or after a time.
+    At(Timestamp),
+}
+
+/// A record found by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp, −1 for the ends of the log.
+    pub timestamp: Timestamp,
+    /// Its leader epoch.
+    pub epoch: LeaderEpoch,
+}
+
+/// What it takes to open a partition.
+pub struct OpenPartition<'a> {
+    /// Its name.
+    pub name: TopicPartition,
+    /// Its topic's id.
+    pub topic_id: TopicId,
+    /// Its Raft group's id.
+    pub group: GroupId,
+    /// Its opened log.
+    pub log: Log,
+    /// What may be produced to it.
+    pub limits: RecordLimits,
+    /// The group's hard state, which says how far the log was known to be committed.
+    pub hard_state: HardState,
+    /// The node that the group runs on.
+    pub node: &'a RaftNode,
+}
+
+/// One replica of one partition.
+pub struct Partition {
+    name: TopicPartition,
+    topic_id: TopicId,
+    group_id: GroupId,
+    log: Log,
+    group: Group,
+    node: RaftNode,
+    role: watch::Receiver<Role>,
+    queue: mpsc::UnboundedSender<Submission>,
+    high_watermark: watch::Receiver<Offset>,
+    limits: RwLock<RecordLimits>,
+    sequencer: JoinHandle<()>,
+}
+
+impl Partition {
+    /// Rebuilds the partition's state from its log and joins its Raft group.
+    ///
+    /// # Errors
+    /// The log cannot be read, or Raft cannot start the group.
+    pub async fn open(open: OpenPartition<'_>) -> Result<Arc<Self>, OpenError> {
+        let OpenPartition { name, topic_id, group: group_id, log, limits, hard_state, node } = open;
+        let rebuilt = Rebuilt::from_log(&log, hard_state.committed)?;
+        let producers = Arc::new(Mutex::new(rebuilt.producers));
+        let (high_sender, high_watermark) = watch::channel(rebuilt.high_watermark);
+        let machine = PartitionMachine::new(
+            rebuilt.applied,
+            rebuilt.membership,
+            Arc::clone(&producers),
+            high_sender,
+        );
+        let port = Arc::new(PartitionLog::new(log.clone()));
+        let group = node.open_group(group_id, port, Arc::new(machine)).await?;
+        let (queue, submissions) = mpsc::unbounded_channel();
+        let sequencer = Sequencer::new(submissions, group.clone(), log.clone(), producers);
+        Ok(Arc::new(Self {
+            name,
+            topic_id,
+            group_id,
+            role: group.role(),
+            log,
+            group,
+            node: node.clone(),
+            queue,
+            high_watermark,
+            limits: RwLock::new(limits),
+            sequencer: tokio::spawn(sequencer.run()),
+        }))
+    }
+
+    /// Topic and index.
+    #[must_use]
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// The topic's id.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// The Raft group.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// What may be produced now.
+    #[must_use]
+    pub fn limits(&self) -> RecordLimits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes new limits over after the topic's configs changed.
+    pub fn set_limits(&self, limits: RecordLimits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// Queues one validated batch for append, behind those queued before it.
+    pub fn append(&self, batch: Bytes, header: BatchHeader, acks: Acks) -> AppendHandle {
+        let (answer, outcome) = oneshot::channel();
+        let on_local_sync = acks == Acks::Leader;
+        // A closed queue drops the submission, and with it the sender: the handle reports it.
+        drop(self.queue.send(Submission { batch, header, on_local_sync, answer }));
+        AppendHandle(outcome)
+    }
+
+    /// Checks that this node leads and that the client's epoch is the leader's; returns the epoch.
+    ///
+    /// `known` is the client's `current_leader_epoch`, −1 to skip the check (KIP-320).
+    ///
+    /// # Errors
+    /// [`PartitionError::NotLeader`], [`PartitionError::FencedEpoch`],
+    /// [`PartitionError::UnknownEpoch`] or [`PartitionError::NotReady`].
+    pub fn check_leader(&self, known: i32) -> Result<LeaderEpoch, PartitionError> {
+        let role = *self.role.borrow();
+        let current = role.term as i32;
+        if known >= 0 && known < current {
+            return Err(PartitionError::FencedEpoch { current });
+        }
+        if known > current {
+            return Err(PartitionError::UnknownEpoch { current });
+        }
+        if !role.is_leader {
+            return Err(PartitionError::NotLeader);
+        }
+        if !role.ready {
+            return Err(PartitionError::NotReady);
+        }
+        Ok(LeaderEpoch(current))
+    }
+
+    /// Whole batches from the one that holds `from`, below the high watermark; `max_bytes` may be
+    /// exceeded by the first batch alone, and only if `min_one`.
+    ///
+    /// # Errors
+    /// As [`Self::check_leader`], or [`PartitionError::OffsetOutOfRange`].
+    pub fn read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        min_one: bool,
+        known_epoch: i32,
+    ) -> Result<Read, PartitionError> {
+        self.check_leader(known_epoch)?;
+        let high_watermark = self.high_watermark();
+        let start = self.log.start_offset();
+        let end = self.log.end_offset();
+        if from < start || from > end {
+            return Err(PartitionError::OffsetOutOfRange { asked: from, start, end });
+        }
+        let slices = if from < high_watermark && (max_bytes > 0 || min_one) {
+            self.log.slices(from, high_watermark, max_bytes, min_one)?
+        } else {
+            Vec::new()
+        };
+        Ok(Read { slices, high_watermark, start })
+    }
+
+    /// The offset after the last committed record.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        *self.high_watermark.borrow()
+    }
+
+    /// Wakes when the high watermark moves.
+    #[must_use]
+    pub fn watch_high_watermark(&self) -> watch::Receiver<Offset> {
+        self.high_watermark.clone()
+    }
+
+    /// Wakes when the group's leadership changes.
+    #[must_use]
+    pub fn watch_role(&self) -> watch::Receiver<Role> {
+        self.role.clone()
+    }
+
+    /// Offset and leader epoch for `OffsetForLeaderEpoch` (KIP-101, KIP-279): the end of the
+    /// largest epoch ≤ `epoch`, if there is one.
+    #[must_use]
+    pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.log.epoch_end_offset(epoch, self.high_watermark())
+    }
+
+    /// The node that leads as far as this replica knows, with the epoch.
+    #[must_use]
+    pub fn leader(&self) -> Option<(NodeId, LeaderEpoch)> {
+        let leadership = self.node.leader_of(self.group_id)?;
+        Some((leadership.leader, LeaderEpoch(leadership.term as i32)))
+    }
+
+    /// Leaves the group and closes the log with a clean-shutdown marker.
+    pub async fn close(&self) {
+        if let Err(error) = self.node.close_group(self.group_id).await {
+            tracing::warn!(partition = %self.name, %error, "closing the Raft group failed");
+        }
+        self.sequencer.abort();
+        if let Err(error) = self.log.close() {
+            tracing::warn!(partition = %self.name, %error, "closing the log failed");
+        }
+    }
+}
+
+impl From<LogError> for PartitionError {
+    fn from(error: LogError) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+/// What opening reads back from the log.
+struct Rebuilt {
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    producers: ProducerStates,
+    high_watermark: Offset,
+}
+
+impl Rebuilt {
+    /// Scans the batch headers up to the entry that was known to be committed.
+    fn from_log(log: &Log, committed: Option<LogId>) -> Result<Self, LogError> {
+        let mut rebuilt = Self {
+            applied: None,
+            membership: StoredMembership::default(),
+            producers: ProducerStates::default(),
+            high_watermark: log.start_offset(),
+        };
+        // The checkpoint may be ahead of what this disk kept of the log.
+        let last = log.last().map(|id| LogId { term: id.term, index: id.index });
+        rebuilt.applied = committed.min(last);
+        let Some(committed) = rebuilt.applied else {
+            return Ok(rebuilt);
+        };
+        rebuilt.high_watermark = log.offset_of(committed.index + 1)?;
+        for batch in log.batch_headers(log.start_offset(), rebuilt.high_watermark)? {
+            rebuilt.producers.record(&batch?.header);
+        }
+        if let Some(entry) = log.last_membership(committed.index)?
+            && let EntryBody::Membership(bytes) = &entry.body
+        {
+            let log_id = Some(LogId { term: entry.id.term, index: entry.id.index });
+            let membership = Membership::from_bytes(bytes.clone()).map_err(|error| {
+                LogError::Unstorable { index: entry.id.index, what: error.to_string() }
+            })?;
+            rebuilt.membership = StoredMembership { log_id, membership };
+        }
+        Ok(rebuilt)
+    }
+}
