@@ -1,0 +1,121 @@
+//! A topic's configs as numbers, for the rooms that act on them.
+//!
+//! **Invariant:** resolved through all layers, so that a reader needs no second look-up.
+
+use super::resolve::{BrokerLayers, ConfigMap};
+use super::topic::topic_config;
+use super::value::{self, InvalidValue};
+
+/// The configs of one topic in force on one broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// `cleanup.policy` contains `delete`.
+    pub delete: bool,
+    /// `cleanup.policy` contains `compact`.
+    pub compact: bool,
+    /// `compression.type`.
+    pub compression_type: String,
+    /// `flush.messages`; `i64::MAX`: not by count.
+    pub flush_messages: i64,
+    /// `flush.ms`; `i64::MAX`: not by time.
+    pub flush_ms: i64,
+    /// `index.interval.bytes`.
+    pub index_interval_bytes: u64,
+    /// `max.message.bytes`: of a batch as it came.
+    pub message_bytes_max: usize,
+    /// `message.timestamp.type` is `LogAppendTime`.
+    pub log_append_time: bool,
+    /// `message.timestamp.before.max.ms`.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub timestamp_after_max_ms: i64,
+    /// `min.insync.replicas`.
+    pub min_insync_replicas: usize,
+    /// `retention.bytes`; `None`: no limit.
+    pub retention_bytes: Option<u64>,
+    /// `retention.ms`; `None`: no limit.
+    pub retention_ms: Option<u64>,
+    /// `segment.bytes`.
+    pub segment_bytes: u64,
+    /// `segment.ms`.
+    pub segment_ms: u64,
+    /// `segment.jitter.ms`.
+    pub segment_jitter_ms: u64,
+}
+
+/// Reads one config after the other; each value is checked as when it was set.
+struct Reader<'a> {
+    layers: &'a BrokerLayers<'a>,
+    topic: &'a ConfigMap,
+}
+
+impl Reader<'_> {
+    fn text(&self, name: &str) -> Result<String, InvalidValue> {
+        let def = topic_config(name).expect("only configs of the table are read");
+        let value = self.layers.topic_config(def, self.topic).value;
+        let value = value.expect("every topic config has a default");
+        value::validate(name, def.kind, def.validator, &value)?;
+        Ok(value.trim().to_owned())
+    }
+
+    fn integer(&self, name: &str) -> Result<i64, InvalidValue> {
+        Ok(self.text(name)?.parse().expect("validated as a number just above"))
+    }
+
+    fn unsigned(&self, name: &str) -> Result<u64, InvalidValue> {
+        Ok(u64::try_from(self.integer(name)?).expect("its validator admits no negative number"))
+    }
+
+    /// A limit where any negative number is "none".
+    fn limit(&self, name: &str) -> Result<Option<u64>, InvalidValue> {
+        Ok(u64::try_from(self.integer(name)?).ok())
+    }
+}
+
+impl TopicConfig {
+    /// The configs of a topic on which `topic` is set, on the broker of `layers`.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] if a value that is set is not valid: nodes of different builds, or a file.
+    pub fn resolve(layers: &BrokerLayers<'_>, topic: &ConfigMap) -> Result<Self, InvalidValue> {
+        let read = Reader { layers, topic };
+        let policy = read.text("cleanup.policy")?;
+        let has_policy = |name| value::list_items(&policy).contains(&name);
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Self {
+            delete: has_policy("delete"),
+            compact: has_policy("compact"),
+            compression_type: read.text("compression.type")?,
+            flush_messages: read.integer("flush.messages")?,
+            flush_ms: read.integer("flush.ms")?,
+            index_interval_bytes: read.unsigned("index.interval.bytes")?,
+            message_bytes_max: count(read.unsigned("max.message.bytes")?),
+            log_append_time: read.text("message.timestamp.type")? == "LogAppendTime",
+            timestamp_before_max_ms: read.integer("message.timestamp.before.max.ms")?,
+            timestamp_after_max_ms: read.integer("message.timestamp.after.max.ms")?,
+            min_insync_replicas: count(read.unsigned("min.insync.replicas")?),
+            retention_bytes: read.limit("retention.bytes")?,
+            retention_ms: read.limit("retention.ms")?,
+            segment_bytes: read.unsigned("segment.bytes")?,
+            segment_ms: read.unsigned("segment.ms")?,
+            segment_jitter_ms: read.unsigned("segment.jitter.ms")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_kafkas_and_bad_values_are_errors() {
+        let none = ConfigMap::new();
+        let layers = BrokerLayers { broker: &none, cluster: &none, statics: &none };
+        let config = TopicConfig::resolve(&layers, &none).unwrap();
+        assert!(config.delete && !config.compact && !config.log_append_time);
+        assert_eq!(config.message_bytes_max, 1_048_588);
+        assert_eq!((config.retention_bytes, config.retention_ms), (None, Some(604_800_000)));
+        let bad = ConfigMap::from([("retention.ms".to_owned(), "soon".to_owned())]);
+        assert!(TopicConfig::resolve(&layers, &bad).is_err());
+    }
+}
