@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod config;
+pub mod group;
 pub mod metadata;
 pub mod metrics;
 pub mod model;
