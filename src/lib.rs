@@ -17,6 +17,7 @@
 
 pub mod config;
 pub mod group;
+pub mod handlers;
 pub mod metadata;
 pub mod metrics;
 pub mod model;

@@ -1,0 +1,55 @@
+//! Waiting until any partition of a fetch has moved.
+//!
+//! **Invariant:** no move is missed between a look and the wait after it: a watch is marked as seen
+//! before the look.
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+
+use super::session::FetchTarget;
+use crate::handlers::context::Context;
+use crate::model::{Offset, PartitionIndex};
+use jackdaw_raft::Role;
+
+/// The high watermarks and roles of a fetch's partitions.
+pub(super) struct Watches {
+    high_watermarks: Vec<watch::Receiver<Offset>>,
+    roles: Vec<watch::Receiver<Role>>,
+}
+
+impl Watches {
+    /// Watches the partitions that run here; the others fail the fetch at once anyway.
+    pub(super) fn new(ctx: &Context, targets: &[FetchTarget]) -> Self {
+        let mut watches = Self { high_watermarks: Vec::new(), roles: Vec::new() };
+        for target in targets {
+            if let Ok((_, partition)) = ctx.resolve(&target.topic, PartitionIndex(target.partition))
+            {
+                watches.high_watermarks.push(partition.watch_high_watermark());
+                watches.roles.push(partition.watch_role());
+            }
+        }
+        watches
+    }
+
+    /// Takes all that has happened so far as seen.
+    pub(super) fn mark_seen(&mut self) {
+        self.high_watermarks.iter_mut().for_each(watch::Receiver::mark_unchanged);
+        self.roles.iter_mut().for_each(watch::Receiver::mark_unchanged);
+    }
+
+    /// Resolves when a high watermark or a role has changed, or a partition was closed.
+    pub(super) async fn moved(&mut self) {
+        let mut highs: FuturesUnordered<_> =
+            self.high_watermarks.iter_mut().map(watch::Receiver::changed).collect();
+        let mut leaders: FuturesUnordered<_> =
+            self.roles.iter_mut().map(watch::Receiver::changed).collect();
+        if highs.is_empty() {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            _ = highs.next() => {}
+            _ = leaders.next() => {}
+        }
+    }
+}

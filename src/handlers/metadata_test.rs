@@ -1,0 +1,259 @@
+//! What Metadata answers.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use kafka_wire_core::StrBytes;
+
+use super::super::fake_port::{FakePort, cluster, sent, unavailable};
+use super::super::metadata_port::MetadataPort;
+use super::*;
+use crate::model::TopicId;
+
+fn by_names(names: &[&str]) -> MetadataRequest {
+    let topic = |name: &&str| {
+        let mut topic = MetadataRequestTopic::default();
+        topic.name = Some(StrBytes::from(*name));
+        topic
+    };
+    let mut request = MetadataRequest::default();
+    request.topics = Some(names.iter().map(topic).collect());
+    request
+}
+
+fn by_ids(ids: &[TopicId]) -> MetadataRequest {
+    let mut request = by_names(&vec!["ignored"; ids.len()]);
+    for (topic, id) in request.topics.iter_mut().flatten().zip(ids) {
+        topic.topic_id = wire::uuid(*id);
+        topic.name = None;
+    }
+    request
+}
+
+async fn ask(context: &MetadataContext, version: i16, body: MetadataRequest) -> MetadataResponse {
+    let body = sent(&body, version);
+    sent(&handle(context, version, body).await, version)
+}
+
+fn rows(response: &MetadataResponse) -> Vec<(&str, i16)> {
+    let row = |t: &'_ MetadataResponseTopic| t.error_code;
+    let names = response.topics.iter().map(|t| t.name.as_deref().unwrap_or("-"));
+    names.zip(response.topics.iter().map(row)).collect()
+}
+
+#[tokio::test]
+async fn null_is_all_and_empty_is_none_from_version_1() {
+    let port = cluster(3);
+    port.topic("b", 1, 3).await;
+    port.topic("a", 2, 3).await;
+    let context = port.context();
+    for version in 0..=13 {
+        let empty = ask(&context, version, by_names(&[])).await;
+        let all = if version == 0 {
+            empty
+        } else {
+            assert!(empty.topics.is_empty());
+            let mut request = MetadataRequest::default();
+            request.topics = None;
+            ask(&context, version, request).await
+        };
+        assert_eq!(rows(&all), [("a", 0), ("b", 0)], "version {version}");
+        let ids: Vec<i32> = all.brokers.iter().map(|broker| broker.node_id).collect();
+        assert_eq!(ids, [1, 2, 3]);
+        assert_eq!(all.controller_id, if version >= 1 { 1 } else { -1 });
+        assert_eq!(all.cluster_id.as_deref(), (version >= 2).then_some("cluster-1"));
+        assert_eq!(all.brokers[1].rack.as_deref(), (version >= 1).then_some("r2"));
+        let topic = &all.topics[0];
+        assert_eq!(topic.topic_id == Uuid::ZERO, version < 10);
+        assert_eq!(topic.partitions.len(), 2);
+        assert!(!topic.is_internal);
+        assert_eq!(topic.topic_authorized_operations, i32::MIN);
+        assert_eq!(topic.partitions[0].leader_epoch, if version >= 7 { 1 } else { -1 });
+        assert_eq!(topic.partitions[0].isr_nodes, topic.partitions[0].replica_nodes);
+    }
+}
+
+#[tokio::test]
+async fn dead_brokers_are_neither_listed_nor_leaders() {
+    let port = cluster(3);
+    let id = port.topic("t", 1, 3).await;
+    port.elect(id, 0, 2, 7);
+    port.alive.lock().unwrap().remove(&BrokerId(2));
+    *port.controller.lock().unwrap() = Some(BrokerId(2));
+    let context = port.context();
+    for version in 0..=13 {
+        let response = ask(&context, version, by_names(&["t"])).await;
+        let ids: Vec<i32> = response.brokers.iter().map(|broker| broker.node_id).collect();
+        assert_eq!(ids, [1, 3]);
+        assert_eq!(response.controller_id, -1);
+        assert_eq!(response.topics[0].error_code, 0);
+        let partition = &response.topics[0].partitions[0];
+        assert_eq!((partition.error_code, partition.leader_id), (5, -1));
+        assert_eq!(partition.leader_epoch, if version >= 7 { 7 } else { -1 });
+        assert_eq!(partition.isr_nodes.len(), 2);
+        assert_eq!(partition.replica_nodes.len(), if version == 0 { 2 } else { 3 });
+        let offline: &[i32] = if version >= 5 { &[2] } else { &[] };
+        assert_eq!(partition.offline_replicas, offline);
+    }
+    // With a living leader only version 0 minds the dead replica.
+    port.elect(id, 0, 3, 8);
+    for version in [0, 1] {
+        let response = ask(&context, version, by_names(&["t"])).await;
+        let partition = &response.topics[0].partitions[0];
+        assert_eq!(partition.error_code, if version == 0 { 9 } else { 0 });
+        assert_eq!(partition.leader_id, 3);
+    }
+}
+
+#[tokio::test]
+async fn this_broker_is_always_there() {
+    let port = cluster(0);
+    let response = ask(&port.context(), 9, by_names(&[])).await;
+    assert_eq!(response.brokers.len(), 1);
+    assert_eq!((response.brokers[0].node_id, response.brokers[0].port), (1, 9092));
+}
+
+#[tokio::test]
+async fn topics_go_by_id_from_version_12() {
+    let port = cluster(1);
+    let id = port.topic("t", 1, 1).await;
+    let context = port.context();
+    for version in 12..=13 {
+        let unknown = TopicId(77);
+        let mut request = by_ids(&[id, unknown, id]);
+        request.topics.as_mut().unwrap().push(by_names(&["by-name"]).topics.unwrap().remove(0));
+        let response = ask(&context, version, request).await;
+        assert_eq!(rows(&response), [("t", 0), ("-", 100)]);
+        assert_eq!(response.topics[0].topic_id, wire::uuid(id));
+        assert_eq!(response.topics[1].topic_id, wire::uuid(unknown));
+    }
+    let mut request = by_names(&["t", "u"]);
+    request.topics.as_mut().unwrap()[1].topic_id = wire::uuid(id);
+    for version in 10..=11 {
+        let response = ask(&context, version, request.clone()).await;
+        assert_eq!(rows(&response), [("t", 42), ("u", 42)]);
+    }
+}
+
+#[tokio::test]
+async fn missing_topics_are_created_where_both_sides_allow_it() {
+    let port = cluster(1);
+    let context = port.context();
+    let mut unwanted = by_names(&["t", "../t"]);
+    unwanted.allow_auto_topic_creation = false;
+    for version in 4..=13 {
+        let response = ask(&context, version, unwanted.clone()).await;
+        assert_eq!(rows(&response), [("t", 3), ("../t", 17)]);
+    }
+    let mut context = port.context();
+    context.broker.auto_create_topics = false;
+    assert_eq!(rows(&ask(&context, 1, by_names(&["t"])).await), [("t", 3)]);
+    assert_eq!(port.calls.load(SeqCst), 0);
+
+    let context = port.context();
+    for version in 0..=13 {
+        let name = format!("t{version}");
+        let names = ["bad name", &name, "__consumer_offsets", &name];
+        let response = ask(&context, version, by_names(&names)).await;
+        assert_eq!(rows(&response), [("bad name", 17), (&name, 0), ("__consumer_offsets", 3)]);
+        // The defaults, and led at once.
+        let partitions = &response.topics[1].partitions;
+        assert_eq!(partitions.len(), 3);
+        assert!(partitions.iter().all(|partition| partition.leader_id == 1));
+    }
+    assert_eq!(port.calls.load(SeqCst), 14, "one creation per name");
+}
+
+#[tokio::test]
+async fn a_creation_that_takes_long_goes_on_without_its_client() {
+    let port = cluster(1);
+    port.held.send_replace(true);
+    let mut context = port.context();
+    context.creations.grace = Duration::from_millis(5);
+    for _ in 0..3 {
+        let response = ask(&context, 9, by_names(&["slow"])).await;
+        assert_eq!(rows(&response), [("slow", 5)]);
+        assert!(response.topics[0].partitions.is_empty());
+    }
+    assert_eq!(port.calls.load(SeqCst), 1, "one creation, however many ask");
+    let mut images = port.watch();
+    port.held.send_replace(false);
+    images.wait_for(|image| image.topic("slow").is_some()).await.unwrap();
+    assert_eq!(rows(&ask(&context, 9, by_names(&["slow"])).await), [("slow", 0)]);
+}
+
+#[tokio::test]
+async fn a_created_topic_without_leaders_says_so_by_partition() {
+    let port = cluster(1);
+    *port.elects.lock().unwrap() = false;
+    let mut context = port.context();
+    context.creations.grace = Duration::from_millis(5);
+    let response = ask(&context, 9, by_names(&["t"])).await;
+    assert_eq!(rows(&response), [("t", 0)]);
+    assert!(response.topics[0].partitions.iter().all(|p| (p.error_code, p.leader_id) == (5, -1)));
+}
+
+#[tokio::test]
+async fn creations_that_are_refused_or_fail_are_told() {
+    let port = cluster(1);
+    port.topic("a.b", 1, 1).await;
+    let context = port.context();
+    assert_eq!(rows(&ask(&context, 9, by_names(&["a_b"])).await), [("a_b", 17)]);
+    *port.failure.lock().unwrap() = Some(unavailable);
+    let mut context = port.context();
+    context.creations.grace = Duration::from_millis(5);
+    assert_eq!(rows(&ask(&context, 9, by_names(&["new"])).await), [("new", 5)]);
+    // Free to be tried again.
+    *port.failure.lock().unwrap() = None;
+    context.creations.grace = Duration::from_secs(5);
+    assert_eq!(rows(&ask(&context, 9, by_names(&["new"])).await), [("new", 0)]);
+}
+
+#[tokio::test]
+async fn the_requests_of_many_clients_make_one_topic() {
+    let port: Arc<FakePort> = cluster(1);
+    let context = Arc::new(port.context());
+    let one = |_| {
+        let context = context.clone();
+        tokio::spawn(async move { ask(&context, 9, by_names(&["t"])).await })
+    };
+    let all: Vec<_> = (0..50).map(one).collect();
+    for response in all {
+        assert_eq!(rows(&response.await.unwrap()), [("t", 0)]);
+    }
+    assert_eq!(port.image().topics_by_id.len(), 1);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whoever lives and whoever led: each leader named is listed, and each partition without one
+    /// says so.
+    #[test]
+    fn named_leaders_are_listed(
+        dead in proptest::collection::btree_set(1..6_i32, 0..5),
+        leaders in proptest::collection::vec((0..4_i32, 1..8_i32), 0..6),
+        version in 0..=13_i16,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let port = cluster(5);
+            *port.elects.lock().unwrap() = false;
+            let id = port.topic("t", 4, 3).await;
+            for (partition, leader) in &leaders {
+                port.elect(id, *partition, *leader, 3);
+            }
+            port.alive.lock().unwrap().retain(|id| *id == BrokerId(1) || !dead.contains(&id.0));
+            let response = ask(&port.context(), version, by_names(&["t", "t"])).await;
+            assert_eq!(response.topics.len(), 1);
+            let listed: Vec<i32> = response.brokers.iter().map(|broker| broker.node_id).collect();
+            assert!(listed.contains(&1) && listed.is_sorted());
+            for partition in &response.topics[0].partitions {
+                assert_eq!(partition.leader_id == -1, partition.error_code == 5);
+                assert!(partition.leader_id == -1 || listed.contains(&partition.leader_id));
+                assert!(partition.isr_nodes.iter().all(|id| listed.contains(id)));
+                assert!(partition.offline_replicas.iter().all(|id| !listed.contains(id)));
+            }
+        });
+    }
+}
