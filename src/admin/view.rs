@@ -1,0 +1,136 @@
+//! The JSON shapes of `/api/v1`, which the command line reads too.
+//!
+//! **Invariant:** fields are only ever added; a reader ignores those that it does not know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::ReplicaSample;
+
+/// `GET /api/v1/cluster`: the cluster as one node knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node that answers.
+    pub node: i32,
+    /// Its version.
+    pub version: String,
+    /// The metadata group.
+    pub metadata: MetadataView,
+    /// The registered nodes, by id.
+    pub nodes: Vec<NodeView>,
+    /// The topics, by name.
+    pub topics: Vec<TopicView>,
+    /// The answering node's own replicas, by topic and partition.
+    pub replicas: Vec<ReplicaView>,
+}
+
+/// The metadata group as the answering node knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadataView {
+    /// Its leader, which is the controller and the group coordinator.
+    pub leader: Option<i32>,
+    /// Its Raft term.
+    pub term: u64,
+    /// Its voters.
+    pub voters: Vec<i32>,
+    /// Raft index of the last entry in the answering node's log.
+    pub last_index: u64,
+    /// Raft index up to which the answering node has applied.
+    pub applied_index: u64,
+}
+
+/// A registered node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub id: i32,
+    /// `host:port` for Kafka clients.
+    pub kafka: String,
+    /// `host:port` of its HTTP endpoint, if it told one.
+    pub admin: Option<String>,
+    /// Whether the answering node hears from it.
+    pub alive: bool,
+}
+
+/// A topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicView {
+    /// Its name.
+    pub name: String,
+    /// Its id, 32 hexadecimal digits.
+    pub id: String,
+    /// Its partitions, by index.
+    pub partitions: Vec<PartitionView>,
+    /// Settings that differ from the defaults.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// A partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionView {
+    /// Its index.
+    pub partition: i32,
+    /// The node that leads it, if one does.
+    pub leader: Option<i32>,
+    /// The Raft term of that leadership, Kafka's leader epoch.
+    pub term: u64,
+    /// Nodes that hold a replica, the preferred leader first.
+    pub replicas: Vec<i32>,
+}
+
+/// A replica on the answering node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// Topic name.
+    pub topic: String,
+    /// Partition index.
+    pub partition: i32,
+    /// Whether the answering node leads it.
+    pub is_leader: bool,
+    /// Raft term.
+    pub term: u64,
+    /// First offset there.
+    pub log_start_offset: i64,
+    /// Offset after the last record there.
+    pub log_end_offset: i64,
+    /// Offset after the last committed record known there.
+    pub high_watermark: i64,
+    /// Raft index of the last entry there.
+    pub last_index: u64,
+    /// Raft index of the last entry known there to be committed.
+    pub committed_index: u64,
+}
+
+impl From<&ReplicaView> for ReplicaSample {
+    fn from(view: &ReplicaView) -> Self {
+        Self {
+            topic: view.topic.clone(),
+            partition: view.partition,
+            is_leader: view.is_leader,
+            term: view.term,
+            log_start_offset: view.log_start_offset,
+            log_end_offset: view.log_end_offset,
+            high_watermark: view.high_watermark,
+        }
+    }
+}
+
+/// Body of `POST /api/v1/topics`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// Partitions; the node's default if absent.
+    #[serde(default)]
+    pub partitions: Option<i32>,
+    /// Replicas of each; the node's default if absent.
+    #[serde(default)]
+    pub replication_factor: Option<i16>,
+    /// Settings that differ from the defaults.
+    #[serde(default)]
+    pub configs: BTreeMap<String, String>,
+}
