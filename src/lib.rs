@@ -24,4 +24,5 @@ pub mod metrics;
 pub mod model;
 pub mod partition;
 pub mod protocol;
+pub mod server;
 pub mod storage;
