@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod admin;
+pub mod broker;
 pub mod config;
 pub mod group;
 pub mod handlers;

@@ -1,0 +1,23 @@
+//! Wiring: makes the rooms into a running node.
+//!
+//! **Invariant:** nothing here decides anything that a room could decide; it opens, connects, follows
+//! the metadata, and closes.
+
+mod admin_backend;
+mod group_store;
+mod hard_states;
+mod listeners;
+mod node;
+mod options;
+mod reconciler;
+mod verify;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use node::serve;
+pub use verify::{CheckedPartition, verify};
+
+/// Locks state that stays consistent even if a holder panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,332 @@
+//! A node from its configuration to its end.
+//!
+//! ```text
+//! sockets ─ data folder ─ key-value store ─ Raft node ─ metadata group ─ partitions ─ coordinator
+//!         ─ Kafka server ─ admin server                      (stopped in the reverse order)
+//! ```
+//!
+//! **Invariant:** a node that cannot start says why in one sentence, and has changed nothing that
+//! another start would miss.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, Result};
+use jackdaw_raft::{ClusterId, NodeId, NodeOptions, RaftNode, Timing};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::admin_backend::LiveAdmin;
+use super::group_store::MetadataGroups;
+use super::hard_states::HardStates;
+use super::listeners::Listeners;
+use super::options;
+use super::reconciler::{Reconciler, set_unknown_folders_aside};
+use crate::admin;
+use crate::config::NodeConfig;
+use crate::group::{Coordinator, CoordinatorParts, MonotonicTicks, Term};
+use crate::handlers::{Context, Dispatcher, MetadataContext, Rooms, SessionCache};
+use crate::metadata::{BrokerRegistration, KvPairs, Metadata, MetadataLog, MetadataOptions};
+use crate::metrics::Metrics;
+use crate::model::{Clock, SystemClock};
+use crate::partition::PartitionSet;
+use crate::server::Server;
+use crate::storage::kv::Kv;
+use crate::storage::{DataDir, Storage};
+
+/// Fetch sessions that a node remembers (`max.incremental.fetch.session.cache.slots`).
+const FETCH_SESSIONS: usize = 1_000;
+
+/// Runs a node until it is told to stop (SIGTERM or SIGINT).
+///
+/// # Errors
+/// One sentence that says why the node cannot start.
+pub fn serve(config: NodeConfig) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let node = Node::start(config).await?;
+        stop_signal().await?;
+        node.stop().await;
+        Ok(())
+    })
+}
+
+async fn stop_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    Ok(())
+}
+
+/// What lies on the disk.
+struct Disk {
+    data_dir: Arc<DataDir>,
+    storage: Storage,
+    kv: Kv,
+    hard_states: Arc<HardStates>,
+    metadata_log: Arc<MetadataLog>,
+}
+
+/// A running node.
+struct Node {
+    disk: Disk,
+    raft: RaftNode,
+    partitions: Arc<PartitionSet>,
+    stopping: watch::Sender<bool>,
+    /// Servers, which end by themselves once `stopping` is set.
+    servers: Vec<JoinHandle<()>>,
+    /// Tasks without an end of their own.
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Disk {
+    /// Opens everything under the data folder. Blocks.
+    fn open(config: &NodeConfig) -> Result<Self> {
+        let data_dir = DataDir::open(&config.data_dir, &config.cluster, config.node_id)?;
+        let storage = Storage::new(options::storage(config));
+        let kv = Kv::open(&data_dir.kv_dir(), &storage)?;
+        let hard_states = HardStates::open(&kv)?;
+        let metadata_log = MetadataLog::open(&data_dir.metadata_dir(), &config.cluster, &storage)?;
+        Ok(Self {
+            data_dir: Arc::new(data_dir),
+            storage,
+            kv,
+            hard_states,
+            metadata_log: Arc::new(metadata_log),
+        })
+    }
+}
+
+impl Node {
+    async fn start(config: NodeConfig) -> Result<Self> {
+        let listeners = Listeners::bind(&config.listeners).await?;
+        let registration = registration(&config, &listeners)?;
+        let disk = tokio::task::block_in_place(|| Disk::open(&config))?;
+        let raft = start_raft(&config, &disk, listeners.peer).await?;
+        let metadata = open_metadata(&config, &disk, &raft).await?;
+        let mut node = Self {
+            disk,
+            raft,
+            partitions: Arc::default(),
+            stopping: watch::Sender::new(false),
+            servers: Vec::new(),
+            tasks: Vec::new(),
+        };
+        node.tasks.push(tokio::spawn(Arc::clone(&node.disk.hard_states).run()));
+
+        let failed = Arc::new(Mutex::new(BTreeMap::new()));
+        let (rounds, reconciled) = watch::channel(0);
+        let registered = node.register(&metadata, &registration);
+        let reconciler = Reconciler {
+            broker: config.node_id,
+            metadata: metadata.clone(),
+            cluster: config.cluster.clone(),
+            data_dir: Arc::clone(&node.disk.data_dir),
+            storage: node.disk.storage.clone(),
+            log_options: options::log(&config),
+            raft: node.raft.clone(),
+            hard_states: node.disk.hard_states.clone(),
+            partitions: Arc::clone(&node.partitions),
+            failed: Arc::clone(&failed),
+            rounds,
+        };
+        node.tasks.push(tokio::spawn(reconciler.run()));
+
+        let metrics = Arc::new(Metrics::new(config.node_id.0));
+        let context = node.context(&config, &metadata, registration, Arc::clone(&metrics));
+        let server = Server::new(options::server(&config), Arc::new(Dispatcher::new(context)));
+        let stopping = node.stopping.subscribe();
+        let kafka = listeners.kafka;
+        node.servers.push(tokio::spawn(async move { server.serve(kafka, stopping).await }));
+
+        let backend = LiveAdmin {
+            cluster: config.cluster.clone(),
+            metadata,
+            partitions: Arc::clone(&node.partitions),
+            failed,
+            registered,
+            reconciled,
+        };
+        node.serve_admin(listeners.admin, backend, metrics);
+        tracing::info!(
+            node = %config.node_id,
+            kafka = %config.listeners.kafka,
+            admin = %config.listeners.admin,
+            data = %config.data_dir.display(),
+            "serving"
+        );
+        Ok(node)
+    }
+
+    /// Keeps this broker registered; tells when it first was, and then sets unknown folders aside.
+    fn register(
+        &mut self,
+        metadata: &Metadata,
+        registration: &BrokerRegistration,
+    ) -> watch::Receiver<bool> {
+        let (told, registered) = watch::channel(false);
+        let (metadata, registration) = (metadata.clone(), registration.clone());
+        let data_dir = Arc::clone(&self.disk.data_dir);
+        self.tasks.push(tokio::spawn(async move {
+            if metadata.register(&registration).await.is_err() {
+                return;
+            }
+            // The image now holds everything that was committed before this start.
+            let image = {
+                let metadata = metadata.clone();
+                move || metadata.image()
+            };
+            let aside = move || set_unknown_folders_aside(&data_dir, image);
+            match tokio::task::spawn_blocking(aside).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "unknown folders stay where they are"),
+                Err(error) => tracing::warn!(%error, "unknown folders stay where they are"),
+            }
+            told.send_replace(true);
+            metadata.stay_registered(registration).await;
+        }));
+        registered
+    }
+
+    fn context(
+        &mut self,
+        config: &NodeConfig,
+        metadata: &Metadata,
+        registration: BrokerRegistration,
+        metrics: Arc<Metrics>,
+    ) -> Context {
+        let groups = MetadataGroups(metadata.clone());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let coordinator = Coordinator::new(CoordinatorParts {
+            options: options::groups(config),
+            store: Arc::new(groups.clone()),
+            topics: Arc::new(groups),
+            clock: Arc::clone(&clock),
+            ticks: Arc::new(MonotonicTicks::default()),
+        });
+        self.coordinate(metadata, coordinator.clone());
+        let info = options::broker_info(config, registration);
+        Context::new(Rooms {
+            metadata: MetadataContext::new(Arc::new(metadata.clone()), info),
+            partitions: Arc::clone(&self.partitions),
+            groups: coordinator,
+            fetch_sessions: SessionCache::new(FETCH_SESSIONS),
+            clock,
+            metrics,
+        })
+    }
+
+    /// Coordinates groups whenever this node leads the metadata group and has caught up.
+    fn coordinate(&mut self, metadata: &Metadata, coordinator: Coordinator) {
+        let (leading, term) = watch::channel(None);
+        let mut role = metadata.group().role();
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                let now = *role.borrow_and_update();
+                leading.send_replace(now.ready.then_some(Term(now.term)));
+                if role.changed().await.is_err() {
+                    return;
+                }
+            }
+        }));
+        self.tasks.push(tokio::spawn(async move { coordinator.run(term).await }));
+    }
+
+    fn serve_admin(
+        &mut self,
+        listener: tokio::net::TcpListener,
+        backend: LiveAdmin,
+        metrics: Arc<Metrics>,
+    ) {
+        let mut stopping = self.stopping.subscribe();
+        let stop = async move {
+            // A dropped sender is a node that is gone: stop too.
+            drop(stopping.wait_for(|stopping| *stopping).await);
+        };
+        self.servers.push(tokio::spawn(async move {
+            if let Err(error) = admin::serve(listener, Arc::new(backend), metrics, stop).await {
+                tracing::error!(%error, "the admin endpoint ended");
+            }
+        }));
+    }
+
+    async fn stop(self) {
+        self.stopping.send_replace(true);
+        for server in self.servers {
+            // A server that panicked has ended too.
+            drop(server.await);
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        for partition in self.partitions.all() {
+            partition.close().await;
+        }
+        self.raft.shutdown().await;
+        if let Err(error) = self.disk.close() {
+            tracing::warn!(%error, "the next start will take longer: closing failed");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+impl Disk {
+    fn close(&self) -> Result<()> {
+        self.hard_states.checkpoint()?;
+        self.kv.flush()?;
+        Ok(self.metadata_log.close()?)
+    }
+}
+
+fn registration(config: &NodeConfig, listeners: &Listeners) -> Result<BrokerRegistration> {
+    let kafka = listeners.kafka.local_addr()?;
+    let admin = listeners.admin.local_addr()?;
+    Ok(BrokerRegistration {
+        id: config.node_id,
+        host: config.listeners.advertised_host.clone(),
+        port: config.listeners.advertised_port.unwrap_or(kafka.port()),
+        admin: Some((admin.ip().to_string(), admin.port())),
+        rack: None,
+        incarnation: rand::random(),
+    })
+}
+
+async fn start_raft(
+    config: &NodeConfig,
+    disk: &Disk,
+    listener: tokio::net::TcpListener,
+) -> Result<RaftNode> {
+    let peers = config.nodes.iter().map(|(id, node)| (NodeId(id.0 as u64), node.peer.clone()));
+    let cluster = ClusterId::new(config.cluster.clone()).context("the cluster's name is empty")?;
+    let mut raft = NodeOptions::new(NodeId(config.node_id.0 as u64), cluster, peers.collect());
+    raft.timing = Timing {
+        heartbeat_ms: config.raft.heartbeat_ms,
+        election_min_ms: config.raft.election_min_ms,
+        election_max_ms: config.raft.election_max_ms,
+        peer_dead_ms: config.raft.peer_dead_ms,
+        ..raft.timing
+    };
+    let hard_states = disk.hard_states.clone();
+    RaftNode::start(raft, listener.into_std()?, hard_states)
+        .await
+        .context("the Raft node cannot start")
+}
+
+async fn open_metadata(config: &NodeConfig, disk: &Disk, raft: &RaftNode) -> Result<Metadata> {
+    let store = Arc::new(KvPairs::open(&disk.kv)?);
+    let options = MetadataOptions {
+        broker: config.node_id,
+        voters: config.nodes.keys().copied().collect(),
+        defaults: options::topic_defaults(config),
+        statics: options::statics(config),
+    };
+    let log = disk.metadata_log.clone();
+    let metadata = Metadata::open(raft.clone(), log, store, options).await?;
+    raft.serve_calls(Arc::new(metadata.clone()));
+    Ok(metadata)
+}

@@ -1,0 +1,81 @@
+//! The node's configuration, handed to each room in the room's own words.
+
+use std::time::Duration;
+
+use crate::config::NodeConfig;
+use crate::group::GroupOptions;
+use crate::handlers::BrokerInfo;
+use crate::metadata::configs::ConfigMap;
+use crate::metadata::{BrokerRegistration, TopicDefaults};
+use crate::server::ServerOptions;
+use crate::storage::{LogOptions, StorageOptions};
+
+pub(super) fn storage(config: &NodeConfig) -> StorageOptions {
+    StorageOptions {
+        cache_bytes_max: usize::try_from(config.storage.cache_bytes).unwrap_or(usize::MAX),
+        ..StorageOptions::default()
+    }
+}
+
+pub(super) fn log(config: &NodeConfig) -> LogOptions {
+    LogOptions {
+        segment_bytes: config.storage.segment_bytes,
+        index_interval_bytes: u64::from(config.storage.index_interval_bytes),
+        ..LogOptions::default()
+    }
+}
+
+pub(super) fn server(config: &NodeConfig) -> ServerOptions {
+    ServerOptions {
+        request_bytes_max: config.limits.frame_bytes_max,
+        in_flight_bytes_max: config.limits.inflight_bytes_max,
+        connections_max: config.limits.connections_max,
+        idle_max: Duration::from_millis(config.limits.connection_idle_ms),
+        ..ServerOptions::default()
+    }
+}
+
+pub(super) fn groups(config: &NodeConfig) -> GroupOptions {
+    let ms = |ms: u64| i32::try_from(ms).unwrap_or(i32::MAX);
+    let groups = &config.groups;
+    let minutes = i64::try_from(groups.offsets_retention_minutes).unwrap_or(i64::MAX);
+    GroupOptions {
+        session_timeout_min_ms: ms(groups.session_timeout_min_ms),
+        session_timeout_max_ms: ms(groups.session_timeout_max_ms),
+        initial_rebalance_delay_ms: u32::try_from(groups.initial_rebalance_delay_ms)
+            .unwrap_or(u32::MAX),
+        offsets_retention_ms: minutes.saturating_mul(60_000),
+        ..GroupOptions::default()
+    }
+}
+
+pub(super) fn topic_defaults(config: &NodeConfig) -> TopicDefaults {
+    TopicDefaults {
+        partitions: config.topics.num_partitions,
+        replication_factor: config.topics.replication_factor,
+    }
+}
+
+/// What the node's file sets, under Kafka's names.
+pub(super) fn statics(config: &NodeConfig) -> ConfigMap {
+    [
+        ("num.partitions", config.topics.num_partitions.to_string()),
+        ("default.replication.factor", config.topics.replication_factor.to_string()),
+        ("auto.create.topics.enable", config.topics.auto_create.to_string()),
+        ("log.segment.bytes", config.storage.segment_bytes.to_string()),
+        ("log.index.interval.bytes", config.storage.index_interval_bytes.to_string()),
+        ("socket.request.max.bytes", config.limits.frame_bytes_max.to_string()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+pub(super) fn broker_info(config: &NodeConfig, registration: BrokerRegistration) -> BrokerInfo {
+    BrokerInfo {
+        registration,
+        cluster_id: config.cluster.clone(),
+        auto_create_topics: config.topics.auto_create,
+        static_configs: statics(config),
+    }
+}

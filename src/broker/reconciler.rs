@@ -1,0 +1,294 @@
+//! Makes what runs on this node equal to what the metadata says.
+//!
+//! Level-triggered: every round compares the newest image with the running partitions, so a round
+//! that was missed or failed is made up for by the next.
+//!
+//! ```text
+//! MetadataImage ──► plan (pure) ──► stop what is not ours any more · start what is missing
+//! ```
+//!
+//! **Invariant:** a partition's files are removed only if a committed record deleted its topic while
+//! this node ran it. Folders that the metadata does not know are set aside, and only once the
+//! metadata has caught up with the cluster.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use jackdaw_raft::{HardStateStore, NodeId, RaftNode};
+use tokio::sync::watch;
+
+use super::lock;
+use crate::metadata::configs::InvalidValue;
+use crate::metadata::{Metadata, MetadataDelta, MetadataImage, TopicImage, partition_group};
+use crate::model::{BrokerId, PartitionIndex, TopicId, TopicPartition};
+use crate::partition::{OpenPartition, Partition, PartitionSet, RecordLimits};
+use crate::storage::{DataDir, Log, LogIdentity, LogOptions, Storage, read_identity};
+
+/// Partitions opened at the same time: opening reads the log, which is bound by the disk.
+const OPENING_MAX: usize = 8;
+
+/// First wait for an election that the preferred leader called for; doubles up to the last.
+const ELECTION_FIRST: Duration = Duration::from_millis(20);
+const ELECTION_LAST: Duration = Duration::from_millis(640);
+
+/// What the reconciler works with.
+pub(super) struct Reconciler {
+    pub(super) broker: BrokerId,
+    pub(super) metadata: Metadata,
+    pub(super) cluster: String,
+    pub(super) data_dir: Arc<DataDir>,
+    pub(super) storage: Storage,
+    pub(super) log_options: LogOptions,
+    pub(super) raft: RaftNode,
+    pub(super) hard_states: Arc<dyn HardStateStore>,
+    pub(super) partitions: Arc<PartitionSet>,
+    /// Partitions that could not be opened, with the reason; not tried again until a restart.
+    pub(super) failed: Arc<Mutex<BTreeMap<TopicPartition, String>>>,
+    /// Rounds completed, for readiness.
+    pub(super) rounds: watch::Sender<u64>,
+}
+
+/// A replica that this node should run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Assigned {
+    name: TopicPartition,
+    topic: TopicId,
+    replicas: Vec<BrokerId>,
+}
+
+/// What a topic's configs mean for its partitions.
+struct Configs {
+    limits: RecordLimits,
+    log: LogOptions,
+}
+
+/// The difference between the image and what runs.
+#[derive(Default)]
+struct Plan {
+    start: Vec<Assigned>,
+    /// With whether the topic is gone, and the files with it.
+    stop: Vec<(Arc<Partition>, bool)>,
+}
+
+impl Reconciler {
+    /// Follows the metadata until its sender is dropped or the task is aborted.
+    pub(super) async fn run(self) {
+        let mut images = self.metadata.watch();
+        let mut before = Arc::new(MetadataImage::default());
+        loop {
+            let image = Arc::clone(&images.borrow_and_update());
+            self.round(&image).await;
+            self.take_configs_over(&before, &image);
+            before = image;
+            self.rounds.send_modify(|rounds| *rounds += 1);
+            if images.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn take_configs_over(&self, before: &MetadataImage, image: &MetadataImage) {
+        let delta = MetadataDelta::between(before, image);
+        for partition in self.partitions.all() {
+            let changed = delta.changed.iter().any(|c| c.after.id == partition.topic_id());
+            if (changed || delta.broker_configs_changed)
+                && let Some(topic) = image.topic_by_id(partition.topic_id())
+            {
+                match self.configs(topic) {
+                    Ok(configs) => partition.set_limits(configs.limits),
+                    // Written by another version: what was in force stays in force.
+                    Err(error) => tracing::error!(topic = %topic.name, %error, "a bad config"),
+                }
+            }
+        }
+    }
+
+    /// The configs of a topic that its partitions act on.
+    fn configs(&self, topic: &TopicImage) -> Result<Configs, InvalidValue> {
+        let resolved = self.metadata.topic_config(topic)?;
+        let limits = RecordLimits {
+            message_bytes_max: resolved.message_bytes_max,
+            segment_bytes_max: usize::try_from(resolved.segment_bytes).unwrap_or(usize::MAX),
+            timestamp_before_max_ms: resolved.timestamp_before_max_ms,
+            timestamp_after_max_ms: resolved.timestamp_after_max_ms,
+        };
+        let mut log = self.log_options.clone();
+        log.segment_bytes = resolved.segment_bytes;
+        log.index_interval_bytes = resolved.index_interval_bytes;
+        Ok(Configs { limits, log })
+    }
+
+    async fn round(&self, image: &MetadataImage) {
+        let plan = self.plan(image);
+        for (partition, deleted) in plan.stop {
+            self.stop(&partition, deleted).await;
+        }
+        futures_util::stream::iter(plan.start)
+            .for_each_concurrent(OPENING_MAX, |assigned| self.start(image, assigned))
+            .await;
+    }
+
+    fn plan(&self, image: &MetadataImage) -> Plan {
+        let mut plan = Plan::default();
+        let mut wanted = HashSet::new();
+        let failed = lock(&self.failed);
+        for topic in image.topics_by_id.values() {
+            for (index, replicas) in (0..).zip(&topic.partitions) {
+                if !replicas.contains(&self.broker) {
+                    continue;
+                }
+                let index = PartitionIndex(index);
+                wanted.insert((topic.id, index));
+                let name = TopicPartition::new(Arc::clone(&topic.name), index);
+                if self.partitions.get(topic.id, index).is_none() && !failed.contains_key(&name) {
+                    let replicas = replicas.clone();
+                    plan.start.push(Assigned { name, topic: topic.id, replicas });
+                }
+            }
+        }
+        for partition in self.partitions.all() {
+            let key = (partition.topic_id(), partition.name().partition);
+            if !wanted.contains(&key) {
+                plan.stop.push((partition, image.topic_by_id(key.0).is_none()));
+            }
+        }
+        plan
+    }
+
+    async fn start(&self, image: &MetadataImage, assigned: Assigned) {
+        let Some(topic) = image.topic_by_id(assigned.topic) else {
+            return;
+        };
+        let name = assigned.name.clone();
+        let opened = match self.configs(topic) {
+            Ok(configs) => self.open(assigned, configs).await,
+            Err(error) => Err(error.into()),
+        };
+        match opened {
+            Ok(()) => tracing::debug!(partition = %name, "replica started"),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                tracing::error!(partition = %name, reason, "the replica cannot start");
+                lock(&self.failed).insert(name, reason);
+            }
+        }
+    }
+
+    async fn open(&self, assigned: Assigned, configs: Configs) -> anyhow::Result<()> {
+        let Assigned { name, topic, replicas } = assigned;
+        let group = partition_group(topic, name.partition);
+        let hard_state = self.hard_states.load(group)?;
+        let log = self.open_log(&name, topic, configs.log).await?;
+        let partition = Partition::open(OpenPartition {
+            name,
+            topic_id: topic,
+            group,
+            log,
+            limits: configs.limits,
+            hard_state,
+            node: &self.raft,
+        })
+        .await?;
+        let voters = replicas.iter().map(|broker| NodeId(broker.0 as u64)).collect();
+        partition.group().initialize(voters).await?;
+        // A group of one elects itself.
+        if replicas.len() > 1 && replicas.first() == Some(&self.broker) {
+            tokio::spawn(call_election(Arc::clone(&partition)));
+        }
+        self.partitions.insert(partition);
+        Ok(())
+    }
+
+    async fn open_log(
+        &self,
+        name: &TopicPartition,
+        topic: TopicId,
+        options: LogOptions,
+    ) -> anyhow::Result<Log> {
+        let identity = self.identity(topic, name.partition);
+        let (data_dir, storage) = (Arc::clone(&self.data_dir), self.storage.clone());
+        let dir = self.data_dir.partition_dir(name);
+        // Opening checks the log's end, which may read many megabytes.
+        let opened = tokio::task::spawn_blocking(move || {
+            // A topic of the same name was deleted while this node was away: its records are not ours
+            // to serve, nor to remove.
+            if dir.exists() && read_identity(&dir)?.is_some_and(|found| found != identity) {
+                data_dir.set_aside(&dir)?;
+            }
+            anyhow::Ok(Log::open(&dir, &identity, options, &storage, None)?)
+        });
+        let (log, recovery) = opened.await??;
+        if recovery.cut_bytes > 0 {
+            tracing::warn!(
+                partition = %name,
+                cut_bytes = recovery.cut_bytes,
+                reason = recovery.cut_reason.as_deref().unwrap_or_default(),
+                "an append that was never synced was cut off the log's end"
+            );
+        }
+        Ok(log)
+    }
+
+    fn identity(&self, topic_id: TopicId, partition: PartitionIndex) -> LogIdentity {
+        LogIdentity { cluster_id: self.cluster.clone(), topic_id, partition }
+    }
+
+    async fn stop(&self, partition: &Arc<Partition>, deleted: bool) {
+        let name = partition.name().clone();
+        self.partitions.remove(partition.topic_id(), name.partition);
+        partition.close().await;
+        if !deleted {
+            return;
+        }
+        let group = partition_group(partition.topic_id(), name.partition);
+        if let Err(error) = self.hard_states.forget(group).await {
+            tracing::warn!(partition = %name, %error, "the votes of a deleted partition stay");
+        }
+        let data_dir = Arc::clone(&self.data_dir);
+        let removed = name.clone();
+        let identity = self.identity(partition.topic_id(), name.partition);
+        let removal =
+            tokio::task::spawn_blocking(move || data_dir.delete_partition(&removed, &identity));
+        match removal.await {
+            Ok(Ok(())) => tracing::info!(partition = %name, "deleted with its topic"),
+            Ok(Err(error)) => tracing::warn!(partition = %name, %error, "files cannot be removed"),
+            Err(error) => tracing::warn!(partition = %name, %error, "removal was interrupted"),
+        }
+    }
+}
+
+/// The preferred leader stands for election until anybody leads: the other replicas may not have
+/// opened the group yet, and then do not vote.
+async fn call_election(partition: Arc<Partition>) {
+    let mut role = partition.watch_role();
+    let mut wait = ELECTION_FIRST;
+    while role.borrow_and_update().leader.is_none() {
+        partition.group().elect().await;
+        let led = tokio::time::timeout(wait, role.wait_for(|role| role.leader.is_some()));
+        if matches!(led.await, Ok(Err(_))) {
+            return;
+        }
+        wait = (wait * 2).min(ELECTION_LAST);
+    }
+}
+
+/// Sets aside the folders of partitions that no topic has.
+///
+/// Only called once this node's image has caught up with the cluster. The folders are listed before the
+/// image is read: a folder in the list whose topic is not in a later image belongs to no topic.
+pub(super) fn set_unknown_folders_aside(
+    data_dir: &DataDir,
+    image: impl FnOnce() -> Arc<MetadataImage>,
+) -> anyhow::Result<()> {
+    let folders = data_dir.partitions()?;
+    let image = image();
+    for folder in folders {
+        let unknown = folder.identity.is_some_and(|log| image.topic_by_id(log.topic_id).is_none());
+        if unknown {
+            data_dir.set_aside(&folder.path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! `jackdaw log verify`: the data folder of a node that does not run, checked to the last byte.
+//!
+//! **Invariant:** nothing in the folder is changed but the lock: a node that runs is refused.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use jackdaw_raft::HardStateStore;
+
+use super::hard_states::HardStates;
+use crate::metadata::partition_group;
+use crate::model::TopicPartition;
+use crate::storage::kv::Kv;
+use crate::storage::{DataDir, Storage, VerifyRange, VerifyReport, verify_log_dir};
+
+/// One partition's folder.
+#[derive(Clone, Debug)]
+pub struct CheckedPartition {
+    /// What the folder is called after, if it is called after a partition.
+    pub name: Option<TopicPartition>,
+    /// What its log holds; hashed are the records that the node knew to be committed.
+    pub report: VerifyReport,
+}
+
+/// Checks every partition in the data folder of a stopped node, in order of their names.
+///
+/// # Errors
+/// The folder is not a node's, a node runs on it, or it cannot be read. What is wrong with a log goes
+/// into its report.
+pub fn verify(path: &Path) -> Result<Vec<CheckedPartition>> {
+    let identity = DataDir::identity_of(path)?.with_context(|| {
+        format!("{} is no node's data folder: name the folder of `data_dir`", path.display())
+    })?;
+    let data_dir = DataDir::open(path, &identity.cluster_id, identity.node_id)?;
+    let kv = Kv::open(&data_dir.kv_dir(), &Storage::default())?;
+    let hard_states = HardStates::open(&kv)?;
+    let mut checked = Vec::new();
+    for folder in data_dir.partitions()? {
+        let mut range = VerifyRange::default();
+        if let Some(log) = &folder.identity {
+            let group = partition_group(log.topic_id, log.partition);
+            range.upto_index = hard_states.load(group)?.committed.map(|committed| committed.index);
+        }
+        let report = verify_log_dir(&folder.path, range)?;
+        checked.push(CheckedPartition { name: folder.partition, report });
+    }
+    Ok(checked)
+}
