@@ -1,0 +1,24 @@
+//! A history by value, made once for all checkers.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::history::{History, Send};
+
+/// Where each value was seen and who sent it.
+pub(super) struct Index<'a> {
+    /// The places (partition, offset) at which consumers saw a value.
+    pub(super) places: HashMap<&'a str, BTreeSet<(i32, i64)>>,
+    /// The send of a value.
+    pub(super) sends: HashMap<&'a str, &'a Send>,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn of(history: &'a History) -> Self {
+        let mut places = HashMap::<&str, BTreeSet<(i32, i64)>>::new();
+        for poll in &history.polls {
+            places.entry(&poll.value).or_default().insert((poll.partition, poll.offset));
+        }
+        let sends = history.sends.iter().map(|send| (send.value.as_str(), send)).collect();
+        Self { places, sends }
+    }
+}

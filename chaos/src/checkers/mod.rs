@@ -1,0 +1,76 @@
+//! One invariant per file, each a function over a history.
+//!
+//! | file | what must never be |
+//! |---|---|
+//! | `lost_write` | an acknowledged record that is not read at the end |
+//! | `duplicate` | a record of an idempotent producer at two offsets |
+//! | `producer_order` | records of one producer in one partition out of its order |
+//! | `inconsistent_offset` | two values at one offset |
+//! | `aborted_read` | a refused record, or one that nobody sent, that is read |
+//! | `offset_gap` | an offset below the last one read that holds no record |
+//! | `committed_offset` | a group's committed offset going back |
+//! | `too_few_acknowledged` | a green run in which hardly anything was acknowledged |
+//!
+//! **Invariant:** each checker has a test that feeds it a history with its bug.
+
+mod aborted_read;
+mod committed_offset;
+mod duplicate;
+mod finding;
+mod inconsistent_offset;
+mod index;
+mod lost_write;
+mod offset_gap;
+mod producer_order;
+#[cfg(test)]
+mod sample;
+mod too_few_acknowledged;
+
+pub use finding::{Finding, Kind};
+
+use crate::history::History;
+use index::Index;
+
+/// What a run promises beyond the invariants.
+#[derive(Clone, Copy, Debug)]
+pub struct Expectation {
+    /// Acknowledged sends below which a run proves nothing.
+    pub acknowledged_min: usize,
+}
+
+/// Applies every checker; an empty list is a green run.
+#[must_use]
+pub fn check(history: &History, expected: Expectation) -> Vec<Finding> {
+    let index = Index::of(history);
+    [
+        too_few_acknowledged::check(history, expected.acknowledged_min),
+        lost_write::check(history, &index),
+        duplicate::check(history, &index),
+        producer_order::check(history, &index),
+        inconsistent_offset::check(history),
+        aborted_read::check(history, &index),
+        offset_gap::check(history),
+        committed_offset::check(history),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clean_history_has_no_finding() {
+        let history = sample::clean();
+        assert_eq!(check(&history, Expectation { acknowledged_min: 4 }), []);
+    }
+
+    #[test]
+    fn an_empty_history_is_unknown_rather_than_green() {
+        let findings = check(&History::default(), Expectation { acknowledged_min: 1 });
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].kind, Kind::Unknown);
+    }
+}

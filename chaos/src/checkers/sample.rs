@@ -1,0 +1,68 @@
+//! Histories for the checkers' tests.
+
+use crate::history::{Commit, Committed, Event, History, Outcome, Poll, Send};
+
+pub(super) fn ok(n: u64, partition: i32, offset: i64) -> Event {
+    send(n, Outcome::Ok { partition, offset })
+}
+
+pub(super) fn send(n: u64, outcome: Outcome) -> Event {
+    Event::Send(Send {
+        producer: "p".into(),
+        n,
+        value: format!("r-p-{n}"),
+        key: "k".into(),
+        partition: None,
+        begin_us: n * 100,
+        end_us: n * 100 + 50,
+        outcome,
+    })
+}
+
+pub(super) fn poll(partition: i32, offset: i64, n: u64) -> Event {
+    Event::Poll(Poll {
+        consumer: "c".into(),
+        partition,
+        offset,
+        value: format!("r-p-{n}"),
+        at_us: 10_000,
+    })
+}
+
+pub(super) fn commit(offset: i64, end_us: u64) -> Event {
+    Event::Commit(Commit { group: "g".into(), partition: 0, offset, end_us })
+}
+
+pub(super) fn committed(offset: i64, begin_us: u64) -> Event {
+    Event::Committed(Committed { group: "g".into(), partition: 0, offset, begin_us })
+}
+
+pub(super) fn history(events: impl IntoIterator<Item = Event>) -> History {
+    let mut history = History::default();
+    history.push(Event::Producer { producer: "p".into(), idempotent: true });
+    events.into_iter().for_each(|event| history.push(event));
+    history
+}
+
+/// Two partitions, two readers of the first, one refused send, one unknown send that is there and
+/// one that is not.
+pub(super) fn clean() -> History {
+    let unknown = || Outcome::Info { error: "timed out".into() };
+    history([
+        ok(0, 0, 0),
+        ok(1, 1, 0),
+        ok(2, 0, 1),
+        send(3, unknown()),
+        send(4, unknown()),
+        send(5, Outcome::Fail { error: "too large".into() }),
+        ok(6, 0, 3),
+        commit(2, 500),
+        committed(2, 600),
+        poll(0, 0, 0),
+        poll(0, 1, 2),
+        poll(0, 2, 3),
+        poll(0, 3, 6),
+        poll(1, 0, 1),
+        poll(0, 0, 0),
+    ])
+}

@@ -1,0 +1,216 @@
+//! Arguments, output and exit codes of `jackdaw-chaos`.
+//!
+//! **Invariant:** the exit code is 0 only when every invariant held and every bar was met: 1 when
+//! one was not, 2 when the run could not be judged.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::checkers::{Expectation, check};
+use crate::cluster::find_binary;
+use crate::history::History;
+use crate::run::{
+    Report, RunOptions, Screen, around, default_folder, demo, kill_all, leader_kill, pause_leader,
+};
+
+/// Starts Jackdaw clusters, breaks them, and checks what clients saw.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jackdaw-chaos",
+    version,
+    after_help = "Examples:\n  \
+        jackdaw-chaos demo                              kill a leader under load and check\n  \
+        jackdaw-chaos leader-kill --rounds 5\n  \
+        jackdaw-chaos kill-all --seed 7 --rounds 3      the same choices every time\n  \
+        jackdaw-chaos pause-leader --json\n  \
+        jackdaw-chaos run -- sh -c 'kcat -L -b $JACKDAW_BOOTSTRAP'\n  \
+        jackdaw-chaos check target/chaos/jackdaw-x/history.jsonl\n\n\
+        Exit code: 0 all is well; 1 an invariant or a bar is broken; 2 the run could not be judged."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the report as JSON, and nothing else.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Kill the node that leads most partitions while an idempotent producer writes; restart it;
+    /// every acknowledged record must be there once and in order, and all replicas equal.
+    Demo(RunArguments),
+    /// The same, repeated.
+    LeaderKill(RunArguments),
+    /// Kill every node at once under load and restart them; committed group offsets must survive.
+    KillAll(RunArguments),
+    /// Stop (SIGSTOP) the busiest leader and wake it once others lead.
+    PauseLeader(RunArguments),
+    /// Run a command beside a fresh cluster: JACKDAW_BOOTSTRAP, JACKDAW_BIN and JACKDAW_FOLDER tell it
+    /// where; exit code 1 if it fails.
+    Run {
+        #[command(flatten)]
+        arguments: RunArguments,
+        /// The command and its arguments.
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+    /// Apply the checkers to a recorded history.
+    Check {
+        /// The file, JSON lines.
+        history: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// What random choices are drawn from; a new one each time if absent.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How often the fault is repeated.
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Nodes of the cluster.
+    #[arg(long, default_value_t = 3, value_parser = three_or_five)]
+    nodes: usize,
+    /// Sends per second.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    rate: u32,
+    /// Factor on every bar of time, for machines that are busy with something else too.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
+    slack: f64,
+    /// The jackdaw binary; otherwise the variable JACKDAW_BIN, or the one beside this command.
+    #[arg(long, value_name = "FILE")]
+    bin: Option<PathBuf>,
+    /// Where the run's folder is made: target/chaos if there is a target, or the system's.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Keep the run's folder even when all is well.
+    #[arg(long)]
+    keep: bool,
+}
+
+fn three_or_five(text: &str) -> Result<usize, String> {
+    match text {
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err("3 or 5".to_owned()),
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (1.0..=100.0).contains(&factor) => Ok(factor),
+        _ => Err("from 1 to 100".to_owned()),
+    }
+}
+
+impl RunArguments {
+    fn options(self) -> Result<RunOptions> {
+        Ok(RunOptions {
+            binary: find_binary(self.bin.as_deref())?,
+            folder: self.folder.unwrap_or_else(default_folder),
+            keep: self.keep,
+            nodes: self.nodes,
+            rate_per_s: self.rate,
+            // Short enough to be typed.
+            seed: self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
+            rounds: self.rounds,
+            slack: self.slack,
+        })
+    }
+}
+
+impl Arguments {
+    /// Runs the command and prints what it found.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let passed = match self.command {
+            Command::Demo(arguments) => report(demo, arguments, self.json),
+            Command::LeaderKill(arguments) => report(leader_kill, arguments, self.json),
+            Command::KillAll(arguments) => report(kill_all, arguments, self.json),
+            Command::PauseLeader(arguments) => report(pause_leader, arguments, self.json),
+            Command::Run { arguments, command } => run_beside(arguments, &command, self.json),
+            Command::Check { history } => check_file(&history, self.json),
+        };
+        match passed {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(1),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+fn report(
+    run: fn(&RunOptions, &Screen) -> Result<Report>,
+    arguments: RunArguments,
+    json: bool,
+) -> Result<bool> {
+    let options = arguments.options()?;
+    let screen = Screen::new(json);
+    screen.done(format!("seed {}", options.seed));
+    let report = run(&options, &screen)?;
+    drop(screen);
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(report.passed)
+}
+
+fn run_beside(arguments: RunArguments, command: &[OsString], json: bool) -> Result<bool> {
+    let screen = Screen::plain(json);
+    Ok(around(&arguments.options()?, command, &screen)?.success())
+}
+
+fn check_file(path: &Path, json: bool) -> Result<bool> {
+    let findings = check(&History::read(path)?, Expectation { acknowledged_min: 1 });
+    if json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+    } else {
+        findings.iter().for_each(|finding| println!("{finding}"));
+        println!("{}: {} finding(s)", path.display(), findings.len());
+    }
+    Ok(findings.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_printed_command_repeats_the_run() {
+        let given = "jackdaw-chaos kill-all --seed 7 --rounds 2 --nodes 5 --rate 300 --slack 2";
+        let Command::KillAll(arguments) =
+            Arguments::try_parse_from(given.split(' ')).unwrap().command
+        else {
+            panic!("another command")
+        };
+        let options = RunOptions {
+            binary: PathBuf::new(),
+            folder: PathBuf::new(),
+            keep: false,
+            nodes: arguments.nodes,
+            rate_per_s: arguments.rate,
+            seed: arguments.seed.unwrap(),
+            rounds: arguments.rounds,
+            slack: arguments.slack,
+        };
+        assert_eq!(options.repeat("kill-all"), given);
+    }
+}

@@ -1,0 +1,34 @@
+//! A cluster of `jackdaw serve` processes on loopback, for tests and for chaos runs.
+//!
+//! ```text
+//! folder/node1/node.toml      what the node is told
+//!              jackdaw.log    its output, appended over restarts
+//!              jackdaw.pid    its process id while it runs
+//!              data/          its data, kept over restarts
+//! ```
+//!
+//! **Invariant:** dropping a [`Cluster`] ends every process that it started and no other.
+
+mod binary;
+mod http;
+mod node;
+mod options;
+mod ports;
+mod replicas;
+mod runner;
+mod verify;
+mod view;
+
+pub use binary::find_binary;
+pub use http::{Answer, get, request};
+pub use node::Node;
+pub use options::{ClusterOptions, Folder};
+pub use ports::{NodePorts, Ports};
+pub use runner::Cluster;
+pub use verify::{VerifiedPartition, verify_data_dir};
+pub use view::{
+    ClusterView, MetadataView, NodeView, PartitionView, ReplicaView, TopicView, busiest_leader,
+};
+
+/// A node's id in a cluster's configuration: 1 to the number of nodes.
+pub type NodeId = i32;

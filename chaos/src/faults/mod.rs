@@ -1,0 +1,44 @@
+//! What is done to a cluster, one fault per file.
+//!
+//! **Invariant:** after `end` every node runs and is ready.
+
+mod kill_all;
+mod kill_leader;
+mod pause_leader;
+
+pub use kill_all::KillAll;
+pub use kill_leader::KillLeader;
+pub use pause_leader::PauseLeader;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cluster::{Cluster, NodeId};
+
+/// From the start of a process to its readiness, as a bound on waiting; the bar is the run's.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// From a fault before to leaders for all partitions.
+const LEADERS_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Something that breaks and heals.
+pub trait Fault {
+    /// Its name in histories and reports.
+    fn name(&self) -> &'static str;
+
+    /// Whether a majority of the nodes still works while it lasts.
+    fn majority_survives(&self) -> bool;
+
+    /// Breaks; gives the nodes that were hit.
+    ///
+    /// # Errors
+    /// It could not be done.
+    fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>>;
+
+    /// Heals, and waits until all nodes are ready; gives the time from the start of the processes
+    /// to readiness.
+    ///
+    /// # Errors
+    /// A node does not become ready.
+    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration>;
+}

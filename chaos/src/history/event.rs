@@ -1,0 +1,149 @@
+//! The lines of a history.
+
+use serde::{Deserialize, Serialize};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Event {
+    /// The head of the file.
+    Run {
+        /// Names the run in its values.
+        run: String,
+        /// What its random choices were drawn from.
+        seed: u64,
+        /// What repeats it.
+        command: String,
+        /// Wall-clock time at 0 µs, ms since 1970.
+        started_unix_ms: u64,
+    },
+    /// A producer begins.
+    Producer {
+        /// Its name.
+        producer: String,
+        /// Whether duplicates and reordering are ruled out (`enable.idempotence`).
+        idempotent: bool,
+    },
+    /// A record was sent and its outcome is known.
+    Send(Send),
+    /// A record was polled.
+    Poll(Poll),
+    /// A group's offset was committed and the commit acknowledged.
+    Commit(Commit),
+    /// A group's committed offset was asked for.
+    Committed(Committed),
+    /// A fault begins.
+    FaultBegin {
+        /// Its name.
+        fault: String,
+        /// The nodes hit.
+        nodes: Vec<i32>,
+        /// When, µs.
+        at_us: u64,
+    },
+    /// The fault is healed: its nodes run again.
+    FaultEnd {
+        /// Its name.
+        fault: String,
+        /// When, µs.
+        at_us: u64,
+    },
+}
+
+/// What became of a send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Acknowledged: it must be there.
+    Ok {
+        /// Where.
+        partition: i32,
+        /// Its offset, −1 if the broker did not tell.
+        offset: i64,
+    },
+    /// Refused: it must not be there.
+    Fail {
+        /// Why.
+        error: String,
+    },
+    /// Unknown, as after a time-out: it may be there.
+    Info {
+        /// Why.
+        error: String,
+    },
+}
+
+/// A send with its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Send {
+    /// Who sent it.
+    pub producer: String,
+    /// The producer's sequence number, from 0 in the order of its sends.
+    pub n: u64,
+    /// The record's value, unique in the run.
+    pub value: String,
+    /// The record's key.
+    pub key: String,
+    /// The partition asked for.
+    pub partition: Option<i32>,
+    /// When it was handed to the client, µs.
+    pub begin_us: u64,
+    /// When the outcome was known, µs.
+    pub end_us: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// A record seen by a consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    /// Who saw it.
+    pub consumer: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Value.
+    pub value: String,
+    /// When, µs.
+    pub at_us: u64,
+}
+
+/// An acknowledged commit of a group's offset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The group.
+    pub group: String,
+    /// Partition.
+    pub partition: i32,
+    /// The next offset to consume.
+    pub offset: i64,
+    /// When it was acknowledged, µs.
+    pub end_us: u64,
+}
+
+/// A group's committed offset as it was read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// The group.
+    pub group: String,
+    /// Partition.
+    pub partition: i32,
+    /// The next offset to consume, −1 if none is committed.
+    pub offset: i64,
+    /// When it was asked for, µs.
+    pub begin_us: u64,
+}
+
+/// A fault and when it lasted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its name.
+    pub fault: String,
+    /// The nodes hit.
+    pub nodes: Vec<i32>,
+    /// When it began, µs.
+    pub begin_us: u64,
+    /// When it was healed, µs; none if it never was.
+    pub end_us: Option<u64>,
+}

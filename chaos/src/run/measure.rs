@@ -1,0 +1,174 @@
+//! Figures taken from a history: latencies, and how long writes stood still around each fault.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::history::{History, Outcome, Span};
+
+/// Latency of acknowledged sends, ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// Median.
+    pub p50_ms: f64,
+    /// 99 of 100 are faster.
+    pub p99_ms: f64,
+    /// The slowest.
+    pub max_ms: f64,
+}
+
+/// One fault as producers felt it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FaultMeasure {
+    /// Its name.
+    pub fault: String,
+    /// The nodes hit.
+    pub nodes: Vec<i32>,
+    /// When it began, ms since the run did.
+    pub begin_ms: f64,
+    /// How long until its nodes ran again, ms.
+    pub duration_ms: f64,
+    /// The write gap, ms: the longest time in which one partition acknowledged nothing, from the
+    /// fault's beginning until the next fault's or the end.
+    pub write_gap_ms: f64,
+    /// The partition with that gap.
+    pub gap_partition: Option<i32>,
+    /// Sends acknowledged while the fault lasted.
+    pub acknowledged: usize,
+}
+
+/// When sends were acknowledged, by partition, µs ascending.
+type Acknowledged = BTreeMap<i32, Vec<u64>>;
+
+pub(super) fn latency(history: &History) -> Latency {
+    let mut us: Vec<u64> = history
+        .sends
+        .iter()
+        .filter(|send| matches!(send.outcome, Outcome::Ok { .. }))
+        .map(|send| send.end_us - send.begin_us)
+        .collect();
+    us.sort_unstable();
+    let at = |share: f64| {
+        let rank = ((us.len() as f64 * share).ceil() as usize).clamp(1, us.len().max(1));
+        us.get(rank - 1).map_or(0.0, |us| *us as f64 / 1000.0)
+    };
+    Latency { p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) }
+}
+
+pub(super) fn faults(history: &History) -> Vec<FaultMeasure> {
+    let acknowledged = acknowledged(history);
+    let last = acknowledged.values().filter_map(|times| times.last()).max().copied().unwrap_or(0);
+    let ends = history.faults.iter().skip(1).map(|next| next.begin_us).chain([last]);
+    history
+        .faults
+        .iter()
+        .zip(ends)
+        .map(|(span, until)| measure(span, until, &acknowledged))
+        .collect()
+}
+
+fn acknowledged(history: &History) -> Acknowledged {
+    let mut times = Acknowledged::new();
+    for send in &history.sends {
+        if let Outcome::Ok { partition, .. } = send.outcome {
+            times.entry(partition).or_default().push(send.end_us);
+        }
+    }
+    times.values_mut().for_each(|times| times.sort_unstable());
+    times
+}
+
+fn measure(span: &Span, until_us: u64, acknowledged: &Acknowledged) -> FaultMeasure {
+    let end_us = span.end_us.unwrap_or(until_us);
+    let longest = acknowledged
+        .iter()
+        .map(|(partition, times)| (gap(times, span.begin_us, until_us), *partition))
+        .max();
+    let inside = acknowledged.values().flatten();
+    FaultMeasure {
+        fault: span.fault.clone(),
+        nodes: span.nodes.clone(),
+        begin_ms: span.begin_us as f64 / 1000.0,
+        duration_ms: (end_us - span.begin_us) as f64 / 1000.0,
+        write_gap_ms: longest.map_or(0.0, |(us, _)| us as f64 / 1000.0),
+        gap_partition: longest.map(|(_, partition)| partition),
+        acknowledged: inside.filter(|at| (span.begin_us..end_us).contains(at)).count(),
+    }
+}
+
+/// The longest pause between two neighbours, or between the last and the end, that reaches into
+/// `begin..until`, µs.
+fn gap(times: &[u64], begin: u64, until: u64) -> u64 {
+    let pauses = times.windows(2).map(|pair| (pair[0], pair[1]));
+    let tail = times.last().map(|last| (*last, until.max(*last)));
+    pauses
+        .chain(tail)
+        .filter(|(from, to)| *to > begin && *from < until)
+        .map(|(from, to)| to - from)
+        .max()
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Event, Send};
+
+    fn history(acknowledged: &[(i32, u64)], faults: &[(u64, u64)]) -> History {
+        let mut history = History::default();
+        for (n, (partition, end_us)) in acknowledged.iter().enumerate() {
+            history.push(Event::Send(Send {
+                producer: "p".into(),
+                n: n as u64,
+                value: n.to_string(),
+                key: String::new(),
+                partition: None,
+                begin_us: end_us - 1000,
+                end_us: *end_us,
+                outcome: Outcome::Ok { partition: *partition, offset: -1 },
+            }));
+        }
+        for (begin, end) in faults {
+            let fault = "f".to_owned();
+            let begin = Event::FaultBegin { fault: fault.clone(), nodes: vec![2], at_us: *begin };
+            history.push(begin);
+            history.push(Event::FaultEnd { fault, at_us: *end });
+        }
+        history
+    }
+
+    #[test]
+    fn the_gap_is_the_worst_partition_s() {
+        let acknowledged =
+            [(0, 9_000), (0, 11_000), (0, 12_000), (1, 9_500), (1, 60_000), (0, 61_000)];
+        let measured = faults(&history(&acknowledged, &[(10_000, 58_000)]));
+        assert_eq!(measured.len(), 1);
+        assert_eq!((measured[0].write_gap_ms, measured[0].gap_partition), (50.5, Some(1)));
+        assert_eq!((measured[0].duration_ms, measured[0].acknowledged), (48.0, 2));
+    }
+
+    #[test]
+    fn a_partition_that_never_resumes_has_a_gap_to_the_end() {
+        let acknowledged = [(0, 9_000), (1, 9_000), (1, 90_000)];
+        let measured = faults(&history(&acknowledged, &[(10_000, 20_000)]));
+        assert_eq!((measured[0].write_gap_ms, measured[0].gap_partition), (81.0, Some(1)));
+        let acknowledged = [(0, 9_000), (1, 9_000), (1, 50_000), (1, 90_000)];
+        let measured = faults(&history(&acknowledged, &[(10_000, 20_000)]));
+        assert_eq!((measured[0].write_gap_ms, measured[0].gap_partition), (81.0, Some(0)));
+    }
+
+    #[test]
+    fn a_gap_belongs_to_the_faults_that_it_touches() {
+        let acknowledged = [(0, 1_000), (0, 2_000), (0, 5_000), (0, 6_000), (0, 6_500)];
+        let measured = faults(&history(&acknowledged, &[(2_500, 4_000), (5_500, 6_000)]));
+        assert_eq!(measured[0].write_gap_ms, 3.0);
+        assert_eq!(measured[1].write_gap_ms, 1.0);
+    }
+
+    #[test]
+    fn latency_is_by_rank() {
+        assert_eq!(latency(&History::default()), Latency::default());
+        let latency = latency(&history(&[(0, 2_000), (0, 3_000)], &[]));
+        assert_eq!(latency, Latency { p50_ms: 1.0, p99_ms: 1.0, max_ms: 1.0 });
+    }
+}

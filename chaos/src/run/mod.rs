@@ -1,0 +1,32 @@
+//! One file per command: which faults, how often, and what must hold besides the invariants.
+//!
+//! ```text
+//! Session::begin     a cluster, a topic, a history, a producer at work
+//!   session.round    quiet → fault → writes resume → heal → quiet
+//! session.finish     read everything → check → replicas compared → Report
+//! ```
+//!
+//! **Invariant:** a run's random choices come from its seed alone, and the report names the command
+//! that repeats them.
+
+mod around;
+mod demo;
+mod kill_all;
+mod leader_kill;
+mod measure;
+mod options;
+mod pause_leader;
+mod report;
+mod screen;
+mod session;
+
+pub use around::around;
+pub use demo::demo;
+pub use kill_all::kill_all;
+pub use leader_kill::leader_kill;
+pub use measure::{FaultMeasure, Latency};
+pub use options::RunOptions;
+pub use pause_leader::pause_leader;
+pub use report::Report;
+pub use screen::Screen;
+pub(crate) use session::default_folder;

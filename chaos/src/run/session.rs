@@ -1,0 +1,271 @@
+//! A cluster under load, from its start to its report.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::{Report, RunOptions, Screen, measure};
+use crate::checkers::{Expectation, check};
+use crate::cluster::{Cluster, ClusterOptions, Folder};
+use crate::faults::Fault;
+use crate::history::{Event, History, Outcome, Recorder};
+use crate::workload::{Producer, ProducerKind, ProducerOptions, create_topic, read_all};
+
+/// The topic that is written to.
+pub(super) const TOPIC: &str = "chaos";
+/// Its partitions; each has a replica on three nodes.
+const PARTITIONS: i32 = 6;
+const REPLICAS: i32 = 3;
+
+/// Bound on waiting for an empty cluster.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+/// Bound on waiting for writes to resume. Bars are held against the measured times afterwards.
+const RESUME_DEADLINE: Duration = Duration::from_secs(60);
+/// Bound on reading everything back.
+const READ_DEADLINE: Duration = Duration::from_secs(120);
+/// Bound on waiting for equal replicas.
+const CATCH_UP_DEADLINE: Duration = Duration::from_secs(60);
+/// After so long the outcome of a send is unknown: longer than any fault here lasts.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Acknowledged sends below which a run proves nothing: a second's worth per round.
+const ACKNOWLEDGED_MIN: usize = 500;
+
+/// A run in progress.
+pub(super) struct Session<'a> {
+    pub(super) cluster: Cluster,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) rng: StdRng,
+    pub(super) screen: &'a Screen,
+    options: RunOptions,
+    repeat: String,
+    producer: Producer,
+    start: Duration,
+    ready_ms: Vec<f64>,
+}
+
+impl<'a> Session<'a> {
+    /// Starts the nodes, makes the topic and begins to write.
+    pub(super) fn begin(name: &str, options: &RunOptions, screen: &'a Screen) -> Result<Self> {
+        Self::begin_with(name, options, &[], screen)
+    }
+
+    /// As [`begin`](Self::begin), with settings of the producer that differ from librdkafka's.
+    pub(super) fn begin_with(
+        name: &str,
+        options: &RunOptions,
+        settings: &[(&str, &str)],
+        screen: &'a Screen,
+    ) -> Result<Self> {
+        screen.doing(format!("starting {} nodes", options.nodes));
+        let repeat = options.repeat(name);
+        let folder = Folder::TemporaryIn(options.folder.clone());
+        let cluster =
+            ClusterOptions { folder, ..ClusterOptions::new(options.nodes, options.binary.clone()) };
+        let mut cluster = Cluster::prepare(&cluster)?;
+        let begun = Self::load(&mut cluster, options, settings, &repeat);
+        let (recorder, producer, start) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return Err(kept(error, &mut cluster, &repeat)),
+        };
+        screen.done(format!("{} nodes ready after {:.0} ms", options.nodes, ms(start)));
+        Ok(Self {
+            cluster,
+            recorder,
+            rng: StdRng::seed_from_u64(options.seed),
+            screen,
+            options: options.clone(),
+            repeat,
+            producer,
+            start,
+            ready_ms: Vec::new(),
+        })
+    }
+
+    fn load(
+        cluster: &mut Cluster,
+        options: &RunOptions,
+        settings: &[(&str, &str)],
+        repeat: &str,
+    ) -> Result<(Arc<Recorder>, Producer, Duration)> {
+        let begin = Instant::now();
+        cluster.start_all()?;
+        cluster.wait_ready(START_DEADLINE)?;
+        let start = begin.elapsed();
+        create_topic(&cluster.bootstrap(), TOPIC, PARTITIONS, REPLICAS)?;
+        cluster.wait_led(TOPIC, RESUME_DEADLINE)?;
+        let path = cluster.folder().join("history.jsonl");
+        let run = format!("r{}", options.seed);
+        let recorder = Arc::new(Recorder::create(&path, &run, options.seed, repeat)?);
+        let producer = Producer::start(
+            ProducerOptions {
+                bootstrap: cluster.bootstrap(),
+                topic: TOPIC.to_owned(),
+                partitions: partitions(),
+                name: "p0".to_owned(),
+                rate_per_s: options.rate_per_s,
+                kind: ProducerKind::Idempotent,
+                timeout: SEND_TIMEOUT,
+                settings: settings
+                    .iter()
+                    .map(|(key, value)| ((*key).into(), (*value).into()))
+                    .collect(),
+            },
+            recorder.clone(),
+        )?;
+        producer.progress().wait_every_partition(0, RESUME_DEADLINE)?;
+        Ok((recorder, producer, start))
+    }
+
+    /// Runs `steps`; whatever fails in it keeps the folder and names the command that repeats it.
+    pub(super) fn attempt<T>(
+        mut self,
+        steps: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        match steps(&mut self) {
+            Ok(value) => Ok((self, value)),
+            Err(error) => Err(kept(error, &mut self.cluster, &self.repeat)),
+        }
+    }
+
+    /// Quiet load, one fault, load meanwhile, the heal, and writes to every partition after it.
+    pub(super) fn round(&mut self, fault: &mut dyn Fault) -> Result<()> {
+        self.quiet()?;
+        self.screen.doing(fault.name());
+        let at_us = self.recorder.now_us();
+        let nodes = fault.begin(&mut self.cluster)?;
+        let name = fault.name().to_owned();
+        self.screen.done(format!("{name}: node(s) {nodes:?}"));
+        let hit = nodes.clone();
+        self.recorder.record(&Event::FaultBegin { fault: name.clone(), nodes: hit, at_us });
+        if fault.majority_survives() {
+            // Marked after the fault: only sends begun in the broken cluster show that it works.
+            let mark_us = self.recorder.now_us();
+            self.cluster.wait_led_without(&nodes, TOPIC, RESUME_DEADLINE)?;
+            let led = (self.recorder.now_us() - at_us) / 1000;
+            self.screen.done(format!("every partition has another leader after {led} ms"));
+            self.producer.progress().wait_every_partition(mark_us, RESUME_DEADLINE)?;
+            let resumed = (self.recorder.now_us() - at_us) / 1000;
+            self.screen.done(format!("every partition writes again after {resumed} ms"));
+            self.quiet()?;
+        }
+        let ready = fault.end(&mut self.cluster)?;
+        self.ready_ms.push(ms(ready));
+        let at_us = self.recorder.now_us();
+        self.recorder.record(&Event::FaultEnd { fault: name, at_us });
+        self.screen.done(format!("all nodes ready after {:.0} ms", ms(ready)));
+        self.producer.progress().wait_every_partition(at_us, RESUME_DEADLINE)
+    }
+
+    /// Between half a second's and two seconds' worth of acknowledged sends, drawn from the seed.
+    pub(super) fn quiet(&mut self) -> Result<()> {
+        self.screen.doing("writing");
+        let rate = u64::from(self.options.rate_per_s);
+        let more = self.rng.random_range(rate / 2..=rate * 2);
+        self.producer.progress().wait_acknowledged(more, RESUME_DEADLINE)
+    }
+
+    /// Ends the load, reads everything back, checks, compares the replicas, and lets `bars` add what
+    /// the command promises besides.
+    pub(super) fn finish(self, bars: impl FnOnce(&mut Report)) -> Result<Report> {
+        let Self {
+            mut cluster, recorder, screen, options, repeat, producer, start, ready_ms, ..
+        } = self;
+        let judged = judge(&mut cluster, &recorder, producer, screen);
+        let judged = judged.map_err(|error| kept(error, &mut cluster, &repeat))?;
+        let history = &judged.history;
+        let outcomes = || history.sends.iter().map(|send| &send.outcome);
+        let expected = Expectation { acknowledged_min: ACKNOWLEDGED_MIN };
+        let mut report = Report {
+            repeat,
+            seed: options.seed,
+            start_ms: ms(start),
+            sent: history.sends.len(),
+            acknowledged: outcomes().filter(|one| matches!(one, Outcome::Ok { .. })).count(),
+            refused: outcomes().filter(|one| matches!(one, Outcome::Fail { .. })).count(),
+            unknown: outcomes().filter(|one| matches!(one, Outcome::Info { .. })).count(),
+            read: judged.read,
+            latency: measure::latency(history),
+            faults: measure::faults(history),
+            ready_ms,
+            catch_up_ms: judged.catch_up.map(ms),
+            replicas_compared: judged.replicas_compared,
+            findings: check(history, expected),
+            missed: judged.missed,
+            passed: false,
+            folder: None,
+        };
+        bars(&mut report);
+        report.passed = report.findings.is_empty() && report.missed.is_empty();
+        if options.keep || !report.passed {
+            report.folder = Some(cluster.keep().to_owned());
+        }
+        Ok(report)
+    }
+}
+
+struct Judged {
+    history: History,
+    read: u64,
+    catch_up: Option<Duration>,
+    replicas_compared: usize,
+    missed: Vec<String>,
+}
+
+/// What goes wrong here is kept beside what the checkers find, since one often explains the other.
+fn judge(
+    cluster: &mut Cluster,
+    recorder: &Recorder,
+    producer: Producer,
+    screen: &Screen,
+) -> Result<Judged> {
+    let mut missed = Vec::new();
+    screen.doing("waiting for outstanding acknowledgements");
+    if let Err(error) = producer.finish() {
+        missed.push(format!("{error:#}"));
+    }
+    screen.doing("waiting for the replicas to catch up");
+    let catch_up = cluster.wait_caught_up(TOPIC, CATCH_UP_DEADLINE);
+    let catch_up = catch_up.map_err(|error| missed.push(format!("{error:#}"))).ok();
+    screen.doing("reading everything back");
+    let read =
+        read_all(&cluster.bootstrap(), TOPIC, &partitions(), "reader", recorder, READ_DEADLINE)?;
+    screen.done(format!("read {} records back", read.records));
+    let history = recorder.finish()?;
+    screen.doing("comparing replicas");
+    let mut replicas_compared = 0;
+    match cluster.stop_and_compare(TOPIC) {
+        Ok(found) => replicas_compared = found.values().map(Vec::len).sum(),
+        Err(error) => missed.push(format!("{error:#}")),
+    }
+    Ok(Judged { history, read: read.records, catch_up, replicas_compared, missed })
+}
+
+/// The topic's partitions.
+pub(super) fn partitions() -> Vec<i32> {
+    (0..PARTITIONS).collect()
+}
+
+/// Where runs make their folders unless told otherwise: `target/chaos` in a source tree, else the
+/// system's folder for temporary files.
+pub(crate) fn default_folder() -> PathBuf {
+    if fs::metadata("target").is_ok_and(|target| target.is_dir()) {
+        return PathBuf::from("target/chaos");
+    }
+    std::env::temp_dir()
+}
+
+fn kept(error: anyhow::Error, cluster: &mut Cluster, repeat: &str) -> anyhow::Error {
+    let folder = cluster.keep().display().to_string();
+    Err::<(), _>(error)
+        .with_context(|| format!("kept: {folder}; repeat with: {repeat}"))
+        .expect_err("an error stays one")
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,14 @@
+//! The `jackdaw` binary as real processes, used by librdkafka over real sockets.
+//!
+//! **Invariant:** every test has a cluster of its own on ports of its own, so that they run beside
+//! one another.
+#![allow(clippy::unwrap_used)]
+
+mod bad_start;
+mod five_nodes;
+mod hostile_bytes;
+mod one_node;
+mod raw;
+mod support;
+mod three_nodes;
+mod topics;

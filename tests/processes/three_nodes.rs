@@ -1,0 +1,120 @@
+//! Three nodes: leaders and coordinators die, nothing acknowledged is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jackdaw_chaos::cluster::Cluster;
+use jackdaw_chaos::history::Recorder;
+use jackdaw_chaos::run::{Report, RunOptions, Screen, kill_all, leader_kill, pause_leader};
+use jackdaw_chaos::workload::{GroupConsumer, GroupOptions, create_topic, read_committed};
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::support::{PATIENCE, binary, cluster, consumer, poll_until, records, retry, send_all};
+
+fn passes(run: fn(&RunOptions, &Screen) -> anyhow::Result<Report>) {
+    let options = RunOptions {
+        binary: binary(),
+        folder: std::env::temp_dir(),
+        keep: false,
+        nodes: 3,
+        rate_per_s: 600,
+        seed: rand::random::<u32>().into(),
+        rounds: 1,
+        // Several clusters share two cores here; the bars themselves are `make demo`'s.
+        slack: 5.0,
+    };
+    let report = run(&options, &Screen::new(true)).unwrap();
+    println!("{report}");
+    assert!(report.passed, "{report}");
+}
+
+#[test]
+fn a_leader_dies_under_load() {
+    passes(leader_kill);
+}
+
+#[test]
+fn all_nodes_die_under_load() {
+    passes(kill_all);
+}
+
+#[test]
+fn a_leader_stands_still_under_load() {
+    passes(pause_leader);
+}
+
+#[test]
+fn a_second_member_takes_over() {
+    let cluster = cluster(3);
+    let bootstrap = cluster.bootstrap();
+    create_topic(&bootstrap, "shared", 3, 3).unwrap();
+    for partition in 0..3 {
+        send_all(&bootstrap, "shared", partition, &records(100), &[]);
+    }
+    let recorder = recorder(&cluster);
+    let member = |name: &str| {
+        let options = GroupOptions {
+            bootstrap: bootstrap.clone(),
+            topic: "shared".into(),
+            group: "sharers".into(),
+            name: name.into(),
+            commit_interval: Duration::from_millis(50),
+        };
+        GroupConsumer::start(options, recorder.clone()).unwrap()
+    };
+    let first = member("first");
+    wait_until(|| first.polled() == 300);
+    first.wait_commits(1, PATIENCE).unwrap();
+    wait_until(|| committed(&bootstrap, &recorder) == [100, 100, 100]);
+    first.finish().unwrap();
+
+    let second = member("second");
+    for partition in 0..3 {
+        send_all(&bootstrap, "shared", partition, &records(10), &[]);
+    }
+    wait_until(|| committed(&bootstrap, &recorder) == [110, 110, 110]);
+    assert_eq!(second.polled(), 30, "it continues where the first had committed");
+    second.finish().unwrap();
+}
+
+fn recorder(cluster: &Cluster) -> Arc<Recorder> {
+    let path = cluster.folder().join("history.jsonl");
+    Arc::new(Recorder::create(&path, "t", 0, "test").unwrap())
+}
+
+fn committed(bootstrap: &str, recorder: &Recorder) -> Vec<i64> {
+    let found = read_committed(bootstrap, "shared", "sharers", &[0, 1, 2], recorder, PATIENCE);
+    found.unwrap().into_values().collect()
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < PATIENCE, "this should have happened long ago");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn committed_offsets_survive_their_coordinator() {
+    let mut cluster = cluster(3);
+    let bootstrap = cluster.bootstrap();
+    create_topic(&bootstrap, "events", 1, 3).unwrap();
+    send_all(&bootstrap, "events", 0, &records(50), &[]);
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset("events", 0, Offset::Offset(33)).unwrap();
+    let first = consumer(&bootstrap, "workers", &[]);
+    retry(|| first.commit(&offsets, CommitMode::Sync));
+
+    // The metadata group's leader is every group's coordinator.
+    let coordinator = cluster.view().unwrap().metadata.leader.unwrap();
+    cluster.node_mut(coordinator).kill().unwrap();
+
+    let second = consumer(&bootstrap, "workers", &[]);
+    let read = retry(|| second.committed_offsets(offsets.clone(), Duration::from_secs(5)));
+    assert_eq!(read.elements()[0].offset(), Offset::Offset(33));
+    second.subscribe(&["events"]).unwrap();
+    let rest = poll_until(&second, |read| read.len() == 17);
+    assert_eq!(rest[0].0, 33);
+}
