@@ -1,0 +1,64 @@
+# Jackdaw: what is done often. `make help` lists it.
+#
+#   PROFILE=dev make cluster     with the profile that the tests use, quicker to build
+
+PROFILE ?= release
+OUT := $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+JACKDAW := $(OUT)/jackdaw
+CHAOS := $(OUT)/jackdaw-chaos
+
+.DEFAULT_GOAL := help
+.PHONY: help build run cluster stop cluster-clean demo test verify fix chaos real-input
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: ## the broker
+	@scripts/need.sh cargo cc
+	cargo build --profile $(PROFILE) -p jackdaw --bin jackdaw
+
+run: build ## one node on 127.0.0.1:9092 with its data in ./data
+	$(JACKDAW) serve
+
+cluster: build ## three nodes in target/cluster; starts whatever is not running
+	@scripts/cluster.sh up $(JACKDAW)
+
+stop: ## stop the three nodes, keep their data
+	@scripts/cluster.sh stop
+
+cluster-clean: ## stop the three nodes and remove their data
+	@scripts/cluster.sh clean
+
+.PHONY: chaos-build
+chaos-build:
+	@scripts/need.sh cargo cc c++ make
+	cargo build --profile $(PROFILE) -p jackdaw-chaos --bin jackdaw-chaos
+
+demo: build chaos-build ## kill -9 a leader under load and check that nothing is lost
+	$(CHAOS) demo --bin $(JACKDAW)
+
+SEED_ARGS := $(if $(SEED),--seed $(SEED))
+
+chaos: build chaos-build ## leaders killed, all nodes killed, a leader frozen (SEED=n repeats a run)
+	$(CHAOS) leader-kill --bin $(JACKDAW) --rounds 5 $(SEED_ARGS)
+	$(CHAOS) kill-all --bin $(JACKDAW) --rounds 3 $(SEED_ARGS)
+	$(CHAOS) pause-leader --bin $(JACKDAW) --rounds 2 $(SEED_ARGS)
+
+real-input: cluster ## Debian's package index through kcat and confluent-kafka
+	JACKDAW_BIN=$(JACKDAW) JACKDAW_BOOTSTRAP=127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094 \
+		tests/real_input.sh
+
+test: ## every test, with cargo's own output
+	@scripts/need.sh cargo cc c++ make
+	cargo test --workspace
+
+verify: ## format, lints, documentation, tests; changes nothing
+	@scripts/need.sh cargo cc c++ make
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	$(MAKE) --no-print-directory test
+
+fix: ## format, and what clippy can mend
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt --all
