@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use super::{AdminError, ClusterView, NewTopic, TopicView};
+use crate::metrics::SocketSample;
 
 /// The broker as the HTTP endpoint sees it.
 pub trait AdminBackend: Send + Sync + 'static {
@@ -14,6 +15,9 @@ pub trait AdminBackend: Send + Sync + 'static {
 
     /// The cluster as this node knows it, with the positions of this node's own replicas.
     fn cluster(&self) -> ClusterView;
+
+    /// The Kafka listener's counts.
+    fn sockets(&self) -> SocketSample;
 
     /// Makes a topic and waits until the metadata group has decided.
     fn create_topic(&self, topic: NewTopic) -> BoxFuture<'_, Result<TopicView, AdminError>>;

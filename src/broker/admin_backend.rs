@@ -14,8 +14,10 @@ use crate::admin::{
 };
 use crate::handlers::errors::KafkaCode;
 use crate::metadata::{CreateTopic, Metadata, MetadataError, Refusal, TopicImage, TopicSelector};
+use crate::metrics::SocketSample;
 use crate::model::{PartitionIndex, TopicPartition};
 use crate::partition::{Partition, PartitionSet};
+use crate::server::Server;
 
 /// Longest wait for the metadata group's decision.
 const CHANGE_WAIT: Duration = Duration::from_secs(15);
@@ -25,6 +27,7 @@ pub(super) struct LiveAdmin {
     pub(super) cluster: String,
     pub(super) metadata: Metadata,
     pub(super) partitions: Arc<PartitionSet>,
+    pub(super) server: Server,
     pub(super) failed: Arc<Mutex<BTreeMap<TopicPartition, String>>>,
     /// Whether this node's image showed its own registration.
     pub(super) registered: watch::Receiver<bool>,
@@ -83,6 +86,16 @@ impl AdminBackend for LiveAdmin {
                 .collect(),
             topics: image.topics_by_name.values().map(|topic| self.topic(topic)).collect(),
             replicas: self.replicas(),
+        }
+    }
+
+    fn sockets(&self) -> SocketSample {
+        let stats = self.server.stats();
+        SocketSample {
+            connections: stats.connections.get(),
+            accepted: stats.accepted.get(),
+            refused: stats.refused.get(),
+            request_bytes: self.server.in_flight_bytes() as u64,
         }
     }
 

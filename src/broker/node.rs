@@ -141,13 +141,14 @@ impl Node {
         let context = node.context(&config, &metadata, registration, Arc::clone(&metrics));
         let server = Server::new(options::server(&config), Arc::new(Dispatcher::new(context)));
         let stopping = node.stopping.subscribe();
-        let kafka = listeners.kafka;
-        node.servers.push(tokio::spawn(async move { server.serve(kafka, stopping).await }));
+        let (kafka, serving) = (listeners.kafka, server.clone());
+        node.servers.push(tokio::spawn(async move { serving.serve(kafka, stopping).await }));
 
         let backend = LiveAdmin {
             cluster: config.cluster.clone(),
             metadata,
             partitions: Arc::clone(&node.partitions),
+            server,
             failed,
             registered,
             reconciled,

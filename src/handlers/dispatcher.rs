@@ -4,13 +4,14 @@
 //! **Invariant:** what may wait for other members, a quorum or the disk is deferred.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
 use super::api_versions::Features;
 use super::{
-    ConnectionState, Context, GroupCaller, Outcome, Request, RequestHandler, RequestMeta, deferred,
-    typed,
+    ConnectionState, Context, GroupCaller, Outcome, Reply, Request, RequestHandler, RequestMeta,
+    deferred, typed,
 };
 use super::{
     api_versions, create_partitions, create_topics, delete_topics, describe_cluster,
@@ -129,6 +130,20 @@ impl RequestHandler for Dispatcher {
         connection: &'a ConnectionState,
         request: Request,
     ) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.dispatch(connection, request))
+        let (begun, key) = (Instant::now(), request.meta.api_key.code());
+        let metrics = Arc::clone(&self.context.metrics);
+        let counted = move |reply: Reply| {
+            let failed = matches!(reply, Reply::Close(_));
+            metrics.requests.observe(key, begun.elapsed(), failed);
+            reply
+        };
+        Box::pin(async move {
+            match self.dispatch(connection, request).await {
+                Outcome::Ready(reply) => Outcome::Ready(counted(reply)),
+                Outcome::Pending(answer) => {
+                    Outcome::Pending(Box::pin(async move { counted(answer.await) }))
+                }
+            }
+        })
     }
 }

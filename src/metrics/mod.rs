@@ -10,7 +10,7 @@ mod requests;
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -33,22 +33,27 @@ pub struct Metrics {
     pub batches_in: Counter,
     /// Bytes of record batches sent to consumers.
     pub bytes_out: Counter,
-    /// Client connections open now.
-    pub connections: Gauge,
-    /// Client connections accepted since the start.
-    pub connections_accepted: Counter,
-    /// Connections closed because of what they sent: bad frames, unknown APIs, bytes of TLS.
-    pub connections_refused: Counter,
-    /// Bytes of requests being read or worked on.
-    pub request_bytes_inflight: Gauge,
-    /// Elections in which this node became a leader, all groups together.
-    pub elections_won: Counter,
-    /// Syncs of the log to disk.
-    pub syncs: Counter,
+    connections: Gauge,
+    connections_accepted: Counter,
+    connections_refused: Counter,
+    request_bytes_inflight: Gauge,
     /// Requests and their latency by API.
     pub requests: RequestMetrics,
     registry: Registry,
     scraped: Mutex<Scraped>,
+}
+
+/// Where the Kafka listener stands; read when the metrics are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketSample {
+    /// Client connections open now.
+    pub connections: u64,
+    /// Client connections accepted since the start.
+    pub accepted: u64,
+    /// Connections closed because of what they sent, or because there were too many.
+    pub refused: u64,
+    /// Bytes of requests being read or worked on.
+    pub request_bytes: u64,
 }
 
 /// Where a partition's replica on this node stands; read when the metrics are read.
@@ -153,8 +158,6 @@ impl Metrics {
         let connections_accepted = counter("connections_accepted", "Client connections accepted");
         let connections_refused =
             counter("connections_refused", "Connections closed for what they sent");
-        let elections_won = counter("elections_won", "Elections won by this node");
-        let syncs = counter("log_syncs", "Syncs of logs to disk");
         let (bytes_in, bytes_out) = (Counter::default(), Counter::default());
         let help = "Record batches accepted by this node as leader";
         registry.register_with_unit("in", help, Unit::Bytes, bytes_in.clone());
@@ -181,26 +184,35 @@ impl Metrics {
             connections_accepted,
             connections_refused,
             request_bytes_inflight,
-            elections_won,
-            syncs,
             requests,
             registry,
             scraped: Mutex::new(scraped),
         }
     }
 
-    /// The text that Prometheus reads (OpenMetrics 1.0), with this node's replicas as of now.
+    /// The text that Prometheus reads (OpenMetrics 1.0), with this node's replicas and sockets as of
+    /// now.
     #[must_use]
-    pub fn render(&self, replicas: &[ReplicaSample]) -> String {
+    pub fn render(&self, replicas: &[ReplicaSample], sockets: SocketSample) -> String {
         // One reading at a time: the per-partition gauges are cleared and set again.
         let scraped = self.scraped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         scraped.set(replicas);
+        self.set_sockets(sockets);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             // Writing into a String cannot fail; a comment keeps the text well-formed if it does.
             let _ = writeln!(text, "# EOF");
         }
         text
+    }
+
+    fn set_sockets(&self, sockets: SocketSample) {
+        let signed = |value| i64::try_from(value).unwrap_or(i64::MAX);
+        self.connections.set(signed(sockets.connections));
+        self.request_bytes_inflight.set(signed(sockets.request_bytes));
+        // The server counts; what is shown only ever grows, as its counters do.
+        self.connections_accepted.inner().store(sockets.accepted, Ordering::Relaxed);
+        self.connections_refused.inner().store(sockets.refused, Ordering::Relaxed);
     }
 }
 
@@ -210,12 +222,15 @@ mod tests {
 
     use super::*;
 
+    fn sockets() -> SocketSample {
+        SocketSample { connections: 1, accepted: 4, refused: 2, request_bytes: 100 }
+    }
+
     #[test]
     fn the_text_holds_what_was_counted() {
         let metrics = Metrics::new(3);
         metrics.records_in.inc_by(5);
         metrics.bytes_in.inc_by(500);
-        metrics.connections.inc();
         metrics.requests.observe(0, Duration::from_micros(700), false);
         metrics.requests.observe(1, Duration::from_millis(20), true);
         let replica = ReplicaSample {
@@ -227,11 +242,12 @@ mod tests {
             log_end_offset: 12,
             high_watermark: 11,
         };
-        let text = metrics.render(&[replica]);
+        let text = metrics.render(&[replica], sockets());
         for line in [
             "jackdaw_records_in_total 5",
             "jackdaw_in_bytes_total 500",
             "jackdaw_connections 1",
+            "jackdaw_connections_accepted_total 4",
             "jackdaw_partition_leaders 1",
             "jackdaw_partition_high_watermark{topic=\"orders\",partition=\"2\"} 11",
             "jackdaw_requests_total{api=\"Produce\"} 1",
@@ -255,8 +271,8 @@ mod tests {
             log_end_offset: 0,
             high_watermark: 0,
         };
-        assert!(metrics.render(&[replica]).contains("gone"));
-        assert!(!metrics.render(&[]).contains("gone"));
+        assert!(metrics.render(&[replica], sockets()).contains("gone"));
+        assert!(!metrics.render(&[], sockets()).contains("gone"));
     }
 
     #[test]
@@ -264,6 +280,6 @@ mod tests {
         let metrics = Metrics::new(1);
         metrics.requests.observe(-7, Duration::ZERO, false);
         metrics.requests.observe(9_999, Duration::ZERO, false);
-        assert!(metrics.render(&[]).contains("jackdaw_requests_total{api=\"other\"} 2"));
+        assert!(metrics.render(&[], sockets()).contains("jackdaw_requests_total{api=\"other\"} 2"));
     }
 }

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::metrics::SocketSample;
 
 #[derive(Default)]
 struct Fake {
@@ -16,6 +17,10 @@ struct Fake {
 }
 
 impl AdminBackend for Fake {
+    fn sockets(&self) -> SocketSample {
+        SocketSample::default()
+    }
+
     fn not_ready(&self) -> Vec<String> {
         self.reasons.lock().unwrap().clone()
     }
