@@ -1,6 +1,5 @@
 //! What the HTTP endpoint is told of the running node.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::lock;
+use super::reconciler::Failures;
 use crate::admin::{
     AdminBackend, AdminError, AdminErrorKind, ClusterView, MetadataView, NewTopic, NodeView,
     PartitionView, ReplicaView, TopicView,
@@ -15,7 +15,7 @@ use crate::admin::{
 use crate::handlers::errors::KafkaCode;
 use crate::metadata::{CreateTopic, Metadata, MetadataError, Refusal, TopicImage, TopicSelector};
 use crate::metrics::SocketSample;
-use crate::model::{PartitionIndex, TopicPartition};
+use crate::model::PartitionIndex;
 use crate::partition::{Partition, PartitionSet};
 use crate::server::Server;
 
@@ -28,7 +28,7 @@ pub(super) struct LiveAdmin {
     pub(super) metadata: Metadata,
     pub(super) partitions: Arc<PartitionSet>,
     pub(super) server: Server,
-    pub(super) failed: Arc<Mutex<BTreeMap<TopicPartition, String>>>,
+    pub(super) failed: Arc<Mutex<Failures>>,
     /// Whether this node's image showed its own registration.
     pub(super) registered: watch::Receiver<bool>,
     /// Whether every assigned partition was opened since.
@@ -53,7 +53,7 @@ impl AdminBackend for LiveAdmin {
                 reasons.push(format!("partition {name} has no leader"));
             }
         }
-        for (name, reason) in lock(&self.failed).iter() {
+        for (name, reason) in lock(&self.failed).values() {
             reasons.push(format!("the replica of {name} cannot start: {reason}"));
         }
         reasons

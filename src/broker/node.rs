@@ -8,7 +8,6 @@
 //! **Invariant:** a node that cannot start says why in one sentence, and has changed nothing that
 //! another start would miss.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result};
@@ -22,7 +21,7 @@ use super::group_store::MetadataGroups;
 use super::hard_states::HardStates;
 use super::listeners::Listeners;
 use super::options;
-use super::reconciler::{Reconciler, set_unknown_folders_aside};
+use super::reconciler::{Failures, Reconciler};
 use crate::admin;
 use crate::config::NodeConfig;
 use crate::group::{Coordinator, CoordinatorParts, MonotonicTicks, Term};
@@ -119,7 +118,7 @@ impl Node {
         };
         node.tasks.push(tokio::spawn(Arc::clone(&node.disk.hard_states).run()));
 
-        let failed = Arc::new(Mutex::new(BTreeMap::new()));
+        let failed = Arc::new(Mutex::new(Failures::new()));
         let (rounds, reconciled) = watch::channel(0);
         let registered = node.register(&metadata, &registration);
         let reconciler = Reconciler {
@@ -133,6 +132,7 @@ impl Node {
             hard_states: node.disk.hard_states.clone(),
             partitions: Arc::clone(&node.partitions),
             failed: Arc::clone(&failed),
+            registered: registered.clone(),
             rounds,
         };
         node.tasks.push(tokio::spawn(reconciler.run()));
@@ -164,7 +164,8 @@ impl Node {
         Ok(node)
     }
 
-    /// Keeps this broker registered; tells when it first was, and then sets unknown folders aside.
+    /// Keeps this broker registered; tells when it first was. From then on its image holds everything
+    /// that was committed before this start.
     fn register(
         &mut self,
         metadata: &Metadata,
@@ -172,21 +173,9 @@ impl Node {
     ) -> watch::Receiver<bool> {
         let (told, registered) = watch::channel(false);
         let (metadata, registration) = (metadata.clone(), registration.clone());
-        let data_dir = Arc::clone(&self.disk.data_dir);
         self.tasks.push(tokio::spawn(async move {
             if metadata.register(&registration).await.is_err() {
                 return;
-            }
-            // The image now holds everything that was committed before this start.
-            let image = {
-                let metadata = metadata.clone();
-                move || metadata.image()
-            };
-            let aside = move || set_unknown_folders_aside(&data_dir, image);
-            match tokio::task::spawn_blocking(aside).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "unknown folders stay where they are"),
-                Err(error) => tracing::warn!(%error, "unknown folders stay where they are"),
             }
             told.send_replace(true);
             metadata.stay_registered(registration).await;

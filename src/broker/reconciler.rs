@@ -45,10 +45,15 @@ pub(super) struct Reconciler {
     pub(super) hard_states: Arc<dyn HardStateStore>,
     pub(super) partitions: Arc<PartitionSet>,
     /// Partitions that could not be opened, with the reason; not tried again until a restart.
-    pub(super) failed: Arc<Mutex<BTreeMap<TopicPartition, String>>>,
-    /// Rounds completed, for readiness.
+    pub(super) failed: Arc<Mutex<Failures>>,
+    /// Whether this node's image has caught up with the cluster.
+    pub(super) registered: watch::Receiver<bool>,
+    /// Rounds completed since then, for readiness.
     pub(super) rounds: watch::Sender<u64>,
 }
+
+/// Replicas that could not be opened: what they are called, and why.
+pub(super) type Failures = BTreeMap<(TopicId, PartitionIndex), (TopicPartition, String)>;
 
 /// A replica that this node should run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,18 +79,48 @@ struct Plan {
 
 impl Reconciler {
     /// Follows the metadata until its sender is dropped or the task is aborted.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let mut images = self.metadata.watch();
         let mut before = Arc::new(MetadataImage::default());
         loop {
+            let caught_up = *self.registered.borrow_and_update();
             let image = Arc::clone(&images.borrow_and_update());
             self.round(&image).await;
             self.take_configs_over(&before, &image);
             before = image;
-            self.rounds.send_modify(|rounds| *rounds += 1);
-            if images.changed().await.is_err() {
+            if caught_up {
+                if *self.rounds.borrow() == 0 {
+                    self.set_unknown_folders_aside(&before).await;
+                }
+                self.rounds.send_modify(|rounds| *rounds += 1);
+            }
+            let changed = tokio::select! {
+                changed = images.changed() => changed.is_ok(),
+                changed = self.registered.changed(), if !caught_up => changed.is_ok(),
+            };
+            if !changed {
                 return;
             }
+        }
+    }
+
+    /// Sets aside the folders of partitions that no topic has, once, between two rounds: whatever is in
+    /// the image runs by now, and whatever was deleted with its topic is gone.
+    async fn set_unknown_folders_aside(&self, image: &Arc<MetadataImage>) {
+        let (data_dir, image) = (Arc::clone(&self.data_dir), Arc::clone(image));
+        let moved = tokio::task::spawn_blocking(move || {
+            for folder in data_dir.partitions()? {
+                let of_no_topic = |log: LogIdentity| image.topic_by_id(log.topic_id).is_none();
+                if folder.identity.is_some_and(of_no_topic) {
+                    data_dir.set_aside(&folder.path)?;
+                }
+            }
+            anyhow::Ok(())
+        });
+        match moved.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "unknown folders stay where they are"),
+            Err(error) => tracing::warn!(%error, "unknown folders stay where they are"),
         }
     }
 
@@ -133,7 +168,8 @@ impl Reconciler {
     fn plan(&self, image: &MetadataImage) -> Plan {
         let mut plan = Plan::default();
         let mut wanted = HashSet::new();
-        let failed = lock(&self.failed);
+        let mut failed = lock(&self.failed);
+        failed.retain(|(topic, _), _| image.topic_by_id(*topic).is_some());
         for topic in image.topics_by_id.values() {
             for (index, replicas) in (0..).zip(&topic.partitions) {
                 if !replicas.contains(&self.broker) {
@@ -142,7 +178,8 @@ impl Reconciler {
                 let index = PartitionIndex(index);
                 wanted.insert((topic.id, index));
                 let name = TopicPartition::new(Arc::clone(&topic.name), index);
-                if self.partitions.get(topic.id, index).is_none() && !failed.contains_key(&name) {
+                let known = (topic.id, index);
+                if self.partitions.get(topic.id, index).is_none() && !failed.contains_key(&known) {
                     let replicas = replicas.clone();
                     plan.start.push(Assigned { name, topic: topic.id, replicas });
                 }
@@ -162,6 +199,7 @@ impl Reconciler {
             return;
         };
         let name = assigned.name.clone();
+        let key = (assigned.topic, name.partition);
         let opened = match self.configs(topic) {
             Ok(configs) => self.open(assigned, configs).await,
             Err(error) => Err(error.into()),
@@ -171,7 +209,7 @@ impl Reconciler {
             Err(error) => {
                 let reason = format!("{error:#}");
                 tracing::error!(partition = %name, reason, "the replica cannot start");
-                lock(&self.failed).insert(name, reason);
+                lock(&self.failed).insert(key, (name, reason));
             }
         }
     }
@@ -192,7 +230,10 @@ impl Reconciler {
         })
         .await?;
         let voters = replicas.iter().map(|broker| NodeId(broker.0 as u64)).collect();
-        partition.group().initialize(voters).await?;
+        if let Err(error) = partition.group().initialize(voters).await {
+            partition.close().await;
+            return Err(error.into());
+        }
         // A group of one elects itself.
         if replicas.len() > 1 && replicas.first() == Some(&self.broker) {
             tokio::spawn(call_election(Arc::clone(&partition)));
@@ -272,23 +313,4 @@ async fn call_election(partition: Arc<Partition>) {
         }
         wait = (wait * 2).min(ELECTION_LAST);
     }
-}
-
-/// Sets aside the folders of partitions that no topic has.
-///
-/// Only called once this node's image has caught up with the cluster. The folders are listed before the
-/// image is read: a folder in the list whose topic is not in a later image belongs to no topic.
-pub(super) fn set_unknown_folders_aside(
-    data_dir: &DataDir,
-    image: impl FnOnce() -> Arc<MetadataImage>,
-) -> anyhow::Result<()> {
-    let folders = data_dir.partitions()?;
-    let image = image();
-    for folder in folders {
-        let unknown = folder.identity.is_some_and(|log| image.topic_by_id(log.topic_id).is_none());
-        if unknown {
-            data_dir.set_aside(&folder.path)?;
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! What can be asked of a coordinator without changing anything.
 
-use super::super::{GroupError, GroupListing, GroupSummary, OffsetEntry};
+use super::super::{GroupError, GroupListing, GroupSummary, OffsetEntry, StoreError};
 use super::groups::validate_stored_id;
 use super::{Coordinator, lock};
 
@@ -12,11 +12,18 @@ impl Coordinator {
     /// would then skip to the end or start all over.
     ///
     /// # Errors
-    /// If this node does not coordinate or cannot make sure that it does.
+    /// [`GroupError::NotCoordinator`]; [`GroupError::CoordinatorLoadInProgress`] while this node cannot
+    /// make sure that it still coordinates. That is the one code on which clients ask again:
+    /// librdkafka takes COORDINATOR_NOT_AVAILABLE here as final, and its consumer stands still.
     pub async fn offsets(&self, group: &str) -> Result<Vec<OffsetEntry>, GroupError> {
         validate_stored_id(group)?;
         let term = self.0.active_term()?;
-        Ok(self.0.store.offsets(term, group.into()).await?)
+        self.0.store.offsets(term, group.into()).await.map_err(|error| match error {
+            StoreError::NotCoordinator => GroupError::NotCoordinator,
+            StoreError::Unavailable | StoreError::Uncertain => {
+                GroupError::CoordinatorLoadInProgress
+            }
+        })
     }
 
     /// The group in full, `None` if there is none.
