@@ -97,14 +97,15 @@ fn measure(span: &Span, until_us: u64, acknowledged: &Acknowledged) -> FaultMeas
 }
 
 /// The longest pause between two neighbours, or between the last and the end, that reaches into
-/// `begin..until`, µs.
+/// `begin..until`, µs. What lies before `begin` counts, for it ends in the fault; what lies after
+/// `until` belongs to the next one.
 fn gap(times: &[u64], begin: u64, until: u64) -> u64 {
     let pauses = times.windows(2).map(|pair| (pair[0], pair[1]));
     let tail = times.last().map(|last| (*last, until.max(*last)));
     pauses
         .chain(tail)
         .filter(|(from, to)| *to > begin && *from < until)
-        .map(|(from, to)| to - from)
+        .map(|(from, to)| to.min(until) - from)
         .max()
         .unwrap_or(0)
 }
@@ -159,10 +160,10 @@ mod tests {
 
     #[test]
     fn a_gap_belongs_to_the_faults_that_it_touches() {
-        let acknowledged = [(0, 1_000), (0, 2_000), (0, 5_000), (0, 6_000), (0, 6_500)];
+        let acknowledged = [(0, 1_000), (0, 2_000), (0, 5_000), (0, 9_000), (0, 9_500)];
         let measured = faults(&history(&acknowledged, &[(2_500, 4_000), (5_500, 6_000)]));
         assert_eq!(measured[0].write_gap_ms, 3.0);
-        assert_eq!(measured[1].write_gap_ms, 1.0);
+        assert_eq!(measured[1].write_gap_ms, 4.0);
     }
 
     #[test]
