@@ -1,5 +1,7 @@
 //! Three nodes: leaders and coordinators die, nothing acknowledged is lost.
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +47,31 @@ fn a_leader_stands_still_under_load() {
 }
 
 #[test]
+fn the_status_names_leaders_and_high_watermarks() {
+    let cluster = cluster(3);
+    create_topic(&cluster.bootstrap(), "seen", 3, 3).unwrap();
+    cluster.wait_led("seen", PATIENCE).unwrap();
+    send_all(&cluster.bootstrap(), "seen", 1, &records(7), &[]);
+    let admin: Vec<_> = cluster.nodes().iter().map(|node| node.ports.admin.to_string()).collect();
+    let output = Command::new(binary())
+        .args(["cluster", "status", "--json", "--bootstrap", &cluster.bootstrap(), "--admin"])
+        .arg(admin.join(","))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let leader = cluster.view().unwrap().metadata.leader;
+    assert_eq!(status["metadata_leader"].as_i64(), leader.map(i64::from));
+    assert_eq!(status["nodes"].as_array().unwrap().len(), 3);
+    let partitions = status["partitions"].as_array().unwrap();
+    assert_eq!(partitions.len(), 3);
+    let leaders: BTreeSet<_> = partitions.iter().map(|one| one["leader"].as_i64()).collect();
+    assert_eq!(leaders, BTreeSet::from([Some(1), Some(2), Some(3)]), "leaders are spread");
+    assert!(partitions.iter().all(|one| one["replicas"].as_array().unwrap().len() == 3));
+    assert_eq!(partitions[1]["high_watermark"], 7);
+}
+
+#[test]
 fn a_second_member_takes_over() {
     let cluster = cluster(3);
     let bootstrap = cluster.bootstrap();
@@ -60,6 +87,7 @@ fn a_second_member_takes_over() {
             group: "sharers".into(),
             name: name.into(),
             commit_interval: Duration::from_millis(50),
+            settings: Vec::new(),
         };
         GroupConsumer::start(options, recorder.clone()).unwrap()
     };

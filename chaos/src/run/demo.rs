@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::leader_kill::WRITE_GAP_BAR_MS;
+use super::load::Cast;
 use super::session::{Session, TOPIC};
 use super::{Report, RunOptions, Screen};
 use crate::faults::KillLeader;
@@ -12,7 +13,7 @@ use crate::faults::KillLeader;
 /// # Errors
 /// The cluster does not start, does not resume, or cannot be read back.
 pub fn demo(options: &RunOptions, screen: &Screen) -> Result<Report> {
-    let session = Session::begin("demo", options, screen)?;
+    let session = Session::begin("demo", options, Cast::ONE_PRODUCER, screen)?;
     screen.done(format!(
         "an idempotent producer at acks=all writes {} records/s to 6 partitions × 3 replicas",
         options.rate_per_s

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::load::Cast;
 use super::session::{Session, TOPIC};
 use super::{Report, RunOptions, Screen};
 use crate::faults::KillLeader;
@@ -14,7 +15,7 @@ pub(super) const WRITE_GAP_BAR_MS: f64 = 3000.0;
 /// # Errors
 /// The cluster does not start, does not resume, or cannot be read back.
 pub fn leader_kill(options: &RunOptions, screen: &Screen) -> Result<Report> {
-    let session = Session::begin("leader-kill", options, screen)?;
+    let session = Session::begin("leader-kill", options, Cast::FULL, screen)?;
     let (session, ()) = session.attempt(|session| {
         for _ in 0..options.rounds {
             session.round(&mut KillLeader::of(TOPIC))?;

@@ -13,6 +13,7 @@ mod around;
 mod demo;
 mod kill_all;
 mod leader_kill;
+mod load;
 mod measure;
 mod options;
 mod pause_leader;

@@ -2,13 +2,18 @@
 
 use anyhow::Result;
 
+use super::load::Cast;
 use super::session::{Session, TOPIC};
 use super::{Report, RunOptions, Screen};
 use crate::faults::PauseLeader;
 
 /// A stopped process keeps its connections, so that a client waits for its own time-out before it
 /// asks who leads now; by librdkafka's default that takes a minute.
-const PATIENCE: &[(&str, &str)] = &[("request.timeout.ms", "1000"), ("socket.timeout.ms", "2000")];
+const IMPATIENT: Cast = Cast {
+    full: true,
+    // The first is a producer's, and ignored by the consumer.
+    settings: &[("request.timeout.ms", "1000"), ("socket.timeout.ms", "2000")],
+};
 /// The bar of a dead leader and the client's time-out, ms.
 const WRITE_GAP_BAR_MS: f64 = 5000.0;
 
@@ -17,7 +22,7 @@ const WRITE_GAP_BAR_MS: f64 = 5000.0;
 /// # Errors
 /// The cluster does not start, does not resume, or cannot be read back.
 pub fn pause_leader(options: &RunOptions, screen: &Screen) -> Result<Report> {
-    let session = Session::begin_with("pause-leader", options, PATIENCE, screen)?;
+    let session = Session::begin("pause-leader", options, IMPATIENT, screen)?;
     let (session, ()) = session.attempt(|session| {
         for _ in 0..options.rounds {
             session.round(&mut PauseLeader::of(TOPIC))?;

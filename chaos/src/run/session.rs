@@ -9,12 +9,13 @@ use anyhow::{Context, Result};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::load::{Cast, Load};
 use super::{Report, RunOptions, Screen, measure};
 use crate::checkers::{Expectation, check};
 use crate::cluster::{Cluster, ClusterOptions, Folder};
 use crate::faults::Fault;
 use crate::history::{Event, History, Outcome, Recorder};
-use crate::workload::{Producer, ProducerKind, ProducerOptions, create_topic, read_all};
+use crate::workload::{create_topic, read_all};
 
 /// The topic that is written to.
 pub(super) const TOPIC: &str = "chaos";
@@ -30,35 +31,28 @@ const RESUME_DEADLINE: Duration = Duration::from_secs(60);
 const READ_DEADLINE: Duration = Duration::from_secs(120);
 /// Bound on waiting for equal replicas.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(60);
-/// After so long the outcome of a send is unknown: longer than any fault here lasts.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// Acknowledged sends below which a run proves nothing: a second's worth per round.
+/// Acknowledged sends below which a run proves nothing: the quiet before one fault has more.
 const ACKNOWLEDGED_MIN: usize = 500;
 
 /// A run in progress.
 pub(super) struct Session<'a> {
-    pub(super) cluster: Cluster,
-    pub(super) recorder: Arc<Recorder>,
-    pub(super) rng: StdRng,
-    pub(super) screen: &'a Screen,
+    cluster: Cluster,
+    recorder: Arc<Recorder>,
+    rng: StdRng,
+    screen: &'a Screen,
     options: RunOptions,
     repeat: String,
-    producer: Producer,
+    load: Load,
     start: Duration,
     ready_ms: Vec<f64>,
 }
 
 impl<'a> Session<'a> {
-    /// Starts the nodes, makes the topic and begins to write.
-    pub(super) fn begin(name: &str, options: &RunOptions, screen: &'a Screen) -> Result<Self> {
-        Self::begin_with(name, options, &[], screen)
-    }
-
-    /// As [`begin`](Self::begin), with settings of the producer that differ from librdkafka's.
-    pub(super) fn begin_with(
+    /// Starts the nodes, makes the topic and puts the clients to work.
+    pub(super) fn begin(
         name: &str,
         options: &RunOptions,
-        settings: &[(&str, &str)],
+        cast: Cast,
         screen: &'a Screen,
     ) -> Result<Self> {
         screen.doing(format!("starting {} nodes", options.nodes));
@@ -67,8 +61,8 @@ impl<'a> Session<'a> {
         let cluster =
             ClusterOptions { folder, ..ClusterOptions::new(options.nodes, options.binary.clone()) };
         let mut cluster = Cluster::prepare(&cluster)?;
-        let begun = Self::load(&mut cluster, options, settings, &repeat);
-        let (recorder, producer, start) = match begun {
+        let begun = Self::load(&mut cluster, options, cast, &repeat);
+        let (recorder, load, start) = match begun {
             Ok(begun) => begun,
             Err(error) => return Err(kept(error, &mut cluster, &repeat)),
         };
@@ -80,7 +74,7 @@ impl<'a> Session<'a> {
             screen,
             options: options.clone(),
             repeat,
-            producer,
+            load,
             start,
             ready_ms: Vec::new(),
         })
@@ -89,9 +83,9 @@ impl<'a> Session<'a> {
     fn load(
         cluster: &mut Cluster,
         options: &RunOptions,
-        settings: &[(&str, &str)],
+        cast: Cast,
         repeat: &str,
-    ) -> Result<(Arc<Recorder>, Producer, Duration)> {
+    ) -> Result<(Arc<Recorder>, Load, Duration)> {
         let begin = Instant::now();
         cluster.start_all()?;
         cluster.wait_ready(START_DEADLINE)?;
@@ -101,24 +95,10 @@ impl<'a> Session<'a> {
         let path = cluster.folder().join("history.jsonl");
         let run = format!("r{}", options.seed);
         let recorder = Arc::new(Recorder::create(&path, &run, options.seed, repeat)?);
-        let producer = Producer::start(
-            ProducerOptions {
-                bootstrap: cluster.bootstrap(),
-                topic: TOPIC.to_owned(),
-                partitions: partitions(),
-                name: "p0".to_owned(),
-                rate_per_s: options.rate_per_s,
-                kind: ProducerKind::Idempotent,
-                timeout: SEND_TIMEOUT,
-                settings: settings
-                    .iter()
-                    .map(|(key, value)| ((*key).into(), (*value).into()))
-                    .collect(),
-            },
-            recorder.clone(),
-        )?;
-        producer.progress().wait_every_partition(0, RESUME_DEADLINE)?;
-        Ok((recorder, producer, start))
+        let load = Load::start(cast, &cluster.bootstrap(), options.rate_per_s, &recorder)?;
+        load.progress().wait_every_partition(0, RESUME_DEADLINE)?;
+        load.wait_commits(1)?;
+        Ok((recorder, load, start))
     }
 
     /// Runs `steps`; whatever fails in it keeps the folder and names the command that repeats it.
@@ -148,7 +128,7 @@ impl<'a> Session<'a> {
             self.cluster.wait_led_without(&nodes, TOPIC, RESUME_DEADLINE)?;
             let led = (self.recorder.now_us() - at_us) / 1000;
             self.screen.done(format!("every partition has another leader after {led} ms"));
-            self.producer.progress().wait_every_partition(mark_us, RESUME_DEADLINE)?;
+            self.load.progress().wait_every_partition(mark_us, RESUME_DEADLINE)?;
             let resumed = (self.recorder.now_us() - at_us) / 1000;
             self.screen.done(format!("every partition writes again after {resumed} ms"));
             self.quiet()?;
@@ -158,7 +138,18 @@ impl<'a> Session<'a> {
         let at_us = self.recorder.now_us();
         self.recorder.record(&Event::FaultEnd { fault: name, at_us });
         self.screen.done(format!("all nodes ready after {:.0} ms", ms(ready)));
-        self.producer.progress().wait_every_partition(at_us, RESUME_DEADLINE)
+        self.load.progress().wait_every_partition(at_us, RESUME_DEADLINE)?;
+        self.committed()?;
+        self.screen.doing("waiting for the group to commit");
+        self.load.wait_commits(1)
+    }
+
+    fn committed(&self) -> Result<()> {
+        self.screen.doing("reading committed offsets");
+        if let Some(offsets) = self.load.committed()? {
+            self.screen.done(format!("the group's committed offsets: {offsets:?}"));
+        }
+        Ok(())
     }
 
     /// Between half a second's and two seconds' worth of acknowledged sends, drawn from the seed.
@@ -166,16 +157,15 @@ impl<'a> Session<'a> {
         self.screen.doing("writing");
         let rate = u64::from(self.options.rate_per_s);
         let more = self.rng.random_range(rate / 2..=rate * 2);
-        self.producer.progress().wait_acknowledged(more, RESUME_DEADLINE)
+        self.load.progress().wait_acknowledged(more, RESUME_DEADLINE)
     }
 
     /// Ends the load, reads everything back, checks, compares the replicas, and lets `bars` add what
     /// the command promises besides.
     pub(super) fn finish(self, bars: impl FnOnce(&mut Report)) -> Result<Report> {
-        let Self {
-            mut cluster, recorder, screen, options, repeat, producer, start, ready_ms, ..
-        } = self;
-        let judged = judge(&mut cluster, &recorder, producer, screen);
+        let Self { mut cluster, recorder, screen, options, repeat, load, start, ready_ms, .. } =
+            self;
+        let judged = judge(&mut cluster, &recorder, load, screen);
         let judged = judged.map_err(|error| kept(error, &mut cluster, &repeat))?;
         let history = &judged.history;
         let outcomes = || history.sends.iter().map(|send| &send.outcome);
@@ -220,14 +210,11 @@ struct Judged {
 fn judge(
     cluster: &mut Cluster,
     recorder: &Recorder,
-    producer: Producer,
+    load: Load,
     screen: &Screen,
 ) -> Result<Judged> {
-    let mut missed = Vec::new();
     screen.doing("waiting for outstanding acknowledgements");
-    if let Err(error) = producer.finish() {
-        missed.push(format!("{error:#}"));
-    }
+    let mut missed = load.finish();
     screen.doing("waiting for the replicas to catch up");
     let catch_up = cluster.wait_caught_up(TOPIC, CATCH_UP_DEADLINE);
     let catch_up = catch_up.map_err(|error| missed.push(format!("{error:#}"))).ok();

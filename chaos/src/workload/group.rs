@@ -32,6 +32,8 @@ pub struct GroupOptions {
     pub name: String,
     /// Pause between commits.
     pub commit_interval: Duration,
+    /// Further settings of librdkafka.
+    pub settings: Vec<(String, String)>,
 }
 
 /// A group member at work in its own thread.
@@ -54,15 +56,18 @@ impl GroupConsumer {
     /// # Errors
     /// The client refuses the options.
     pub fn start(options: GroupOptions, recorder: Arc<Recorder>) -> Result<Self> {
-        let client: BaseConsumer = client_config(&options.bootstrap)
+        let mut config = client_config(&options.bootstrap);
+        config
             .set("group.id", &options.group)
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "500")
-            .set("fetch.wait.max.ms", "100")
-            .create()
-            .context("making a group member")?;
+            .set("fetch.wait.max.ms", "100");
+        for (key, value) in &options.settings {
+            config.set(key, value);
+        }
+        let client: BaseConsumer = config.create().context("making a group member")?;
         client.subscribe(&[&options.topic])?;
         let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
         let (stopped, counted) = (stop.clone(), counts.clone());

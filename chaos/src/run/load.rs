@@ -1,0 +1,132 @@
+//! What clients do during a run: producers that write, and a group member that reads along.
+//!
+//! The member sees records at the moment when they become readable, so that a value which is read
+//! and later replaced shows as an inconsistent offset.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::session::{TOPIC, partitions};
+use crate::history::Recorder;
+use crate::workload::{
+    GroupConsumer, GroupOptions, Producer, ProducerKind, ProducerOptions, Progress, read_committed,
+};
+
+const GROUP: &str = "chaos-group";
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+/// After so long the outcome of a send is unknown: longer than any fault here lasts.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bound on waiting for the group: a join, and the client's own time-outs after a dead coordinator.
+const GROUP_DEADLINE: Duration = Duration::from_secs(90);
+/// The plain producer's share of the rate.
+const PLAIN_SHARE: u32 = 10;
+
+/// Who is at work.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cast {
+    /// A plain producer beside the idempotent one, and a group member.
+    pub(super) full: bool,
+    /// Settings that differ from librdkafka's.
+    pub(super) settings: &'static [(&'static str, &'static str)],
+}
+
+impl Cast {
+    /// One idempotent producer.
+    pub(super) const ONE_PRODUCER: Self = Self { full: false, settings: &[] };
+    /// Both kinds of producers and a group member.
+    pub(super) const FULL: Self = Self { full: true, settings: &[] };
+}
+
+/// The clients at work.
+pub(super) struct Load {
+    bootstrap: String,
+    recorder: Arc<Recorder>,
+    idempotent: Producer,
+    plain: Option<Producer>,
+    member: Option<GroupConsumer>,
+}
+
+impl Load {
+    pub(super) fn start(
+        cast: Cast,
+        bootstrap: &str,
+        rate_per_s: u32,
+        recorder: &Arc<Recorder>,
+    ) -> Result<Self> {
+        let settings: Vec<(String, String)> =
+            cast.settings.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let producer = |name: &str, kind, rate_per_s| {
+            let options = ProducerOptions {
+                bootstrap: bootstrap.to_owned(),
+                topic: TOPIC.to_owned(),
+                partitions: partitions(),
+                name: name.to_owned(),
+                rate_per_s,
+                kind,
+                timeout: SEND_TIMEOUT,
+                settings: settings.clone(),
+            };
+            Producer::start(options, recorder.clone())
+        };
+        let idempotent = producer("p0", ProducerKind::Idempotent, rate_per_s)?;
+        let (mut plain, mut member) = (None, None);
+        if cast.full {
+            plain = Some(producer("p1", ProducerKind::Plain, rate_per_s / PLAIN_SHARE)?);
+            let options = GroupOptions {
+                bootstrap: bootstrap.to_owned(),
+                topic: TOPIC.to_owned(),
+                group: GROUP.to_owned(),
+                name: "member".to_owned(),
+                commit_interval: COMMIT_INTERVAL,
+                settings: settings.clone(),
+            };
+            member = Some(GroupConsumer::start(options, recorder.clone())?);
+        }
+        let bootstrap = bootstrap.to_owned();
+        Ok(Self { bootstrap, recorder: recorder.clone(), idempotent, plain, member })
+    }
+
+    /// How far the idempotent producer has come.
+    pub(super) fn progress(&self) -> &Progress {
+        self.idempotent.progress()
+    }
+
+    /// Waits until the group, if there is one, has committed anew.
+    pub(super) fn wait_commits(&self, more: u64) -> Result<()> {
+        match &self.member {
+            Some(member) => member.wait_commits(more, GROUP_DEADLINE),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the group's committed offsets back, for the checker that compares them with what was
+    /// acknowledged; none if there is no group.
+    pub(super) fn committed(&self) -> Result<Option<Vec<i64>>> {
+        if self.member.is_none() {
+            return Ok(None);
+        }
+        let partitions = partitions();
+        let found = read_committed(
+            &self.bootstrap,
+            TOPIC,
+            GROUP,
+            &partitions,
+            &self.recorder,
+            GROUP_DEADLINE,
+        )?;
+        Ok(Some(found.into_values().collect()))
+    }
+
+    /// Ends the work; gives a sentence for each client that broke down.
+    pub(super) fn finish(self) -> Vec<String> {
+        let ends = [
+            Some(self.idempotent.finish()),
+            self.plain.map(Producer::finish),
+            self.member.map(GroupConsumer::finish),
+        ];
+        let errors = ends.into_iter().flatten().filter_map(Result::err);
+        errors.map(|error| format!("{error:#}")).collect()
+    }
+}
