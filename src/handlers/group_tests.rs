@@ -401,7 +401,12 @@ async fn a_node_that_does_not_coordinate_says_so() {
         topic.name = "t".into();
         topic.partition_indexes = vec![0];
         if version == 8 {
-            request.groups = vec![OffsetFetchRequestGroup::default()];
+            let mut newer = OffsetFetchRequestTopics::default();
+            newer.name = "t".into();
+            newer.partition_indexes = vec![0];
+            let mut group = OffsetFetchRequestGroup::default();
+            group.topics = Some(vec![newer]);
+            request.groups = vec![group];
         } else {
             request.topics = Some(vec![topic]);
         }
@@ -412,6 +417,10 @@ async fn a_node_that_does_not_coordinate_says_so() {
             _ => response.groups[0].error_code,
         };
         assert_eq!(error, 16);
+        // A partition's error is final to librdkafka, the group's is retried.
+        let partitions =
+            response.topics.len() + response.groups.iter().flat_map(|g| &g.topics).count();
+        assert_eq!(partitions, usize::from(version == 1), "version {version}");
     }
     assert!(list(&groups, 5, &ListGroupsRequest::default()).await.is_empty());
     let mut request = DescribeGroupsRequest::default();

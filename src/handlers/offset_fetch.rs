@@ -26,6 +26,8 @@ use crate::model::PartitionIndex;
 /// "Nothing committed", as Kafka writes it.
 const NO_OFFSET: i64 = -1;
 const NO_EPOCH: i32 = -1;
+/// The first version with an error for the group as a whole.
+const GROUP_ERROR_SINCE: i16 = 2;
 
 /// Answers an OffsetFetch.
 pub async fn handle(
@@ -77,8 +79,11 @@ async fn fetch_group(
         (Ok(offsets), None) => every_topic(groups, version, by_topic(offsets)),
         (Err(error), topics) => {
             response.error_code = error.code();
-            // Version 1 has no other place for an error than the partitions.
-            topics.unwrap_or_default().into_iter().map(|topic| failed_topic(topic, error)).collect()
+            // Version 1 has no other place for an error than the partitions. Later ones must not
+            // name it there too: librdkafka takes a partition's error for final, and consumes
+            // nothing until the next rebalance; the group's error it retries.
+            let topics = topics.filter(|_| version < GROUP_ERROR_SINCE).unwrap_or_default();
+            topics.into_iter().map(|topic| failed_topic(topic, error)).collect()
         }
     };
     response
