@@ -96,6 +96,41 @@ async fn connections_wait_for_the_shared_byte_budget() {
 }
 
 #[tokio::test]
+async fn frames_that_never_come_give_way_to_those_that_wait() {
+    let steering = Steered::steering();
+    let options = ServerOptions {
+        request_bytes_max: 1 << 20,
+        in_flight_bytes_max: 2 << 20,
+        frame_stall_max: Duration::from_millis(200),
+        ..ServerOptions::default()
+    };
+    let running = start(options, steering.handler.clone()).await;
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let mut client = running.connect().await;
+        // A Produce frame of the largest size, of which only the head comes.
+        let mut head = (1_i32 << 20).to_be_bytes().to_vec();
+        head.extend([0, 0, 0, 9]);
+        head.extend([0; 1_000]);
+        client.send_raw(&head).await;
+        stalled.push(client);
+    }
+    soon(async {
+        while running.server.in_flight_bytes() < 2 << 20 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    running.connect().await.round_trip("small").await;
+    // Behind two that wait, for which the first two give way, and then they for this.
+    let mut client = running.connect().await;
+    client.send(&produce(1, 512 << 10), 9).await;
+    client.receive::<ProduceRequest>(9, 1).await;
+    drop((stalled, client));
+    running.quiet().await;
+}
+
+#[tokio::test]
 async fn a_client_that_reads_nothing_does_not_keep_the_budget() {
     let mut steering = Steered::steering();
     steering.handler.set_file(&vec![1; 32 << 20]);

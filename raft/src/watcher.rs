@@ -73,6 +73,12 @@ impl Watcher {
                 fresh.learners = Arc::new(config.learner_ids().collect());
             }
             leadership_changed = before != (fresh.term, fresh.leader, fresh.is_leader);
+            if status.fault.is_none()
+                && let Some(fault) = &fresh.fault
+            {
+                // Said here, once: openraft's own log speaks of every ordinary stop as well.
+                tracing::error!(group = %self.group, %fault, "the group has stopped on this node");
+            }
             let changed = *status != fresh;
             *status = fresh;
             changed

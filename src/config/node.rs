@@ -177,7 +177,7 @@ pub struct LoggingConfig {
 
 impl Default for LoggingConfig {
     fn default() -> Self {
-        Self { filter: "info,openraft=error".to_owned(), format: LogFormat::Text }
+        Self { filter: "info,openraft=off".to_owned(), format: LogFormat::Text }
     }
 }
 

@@ -7,7 +7,6 @@
 //! that is still in work.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
@@ -29,7 +28,7 @@ pub(super) async fn serve(
     state: &ConnectionState,
     shutdown: watch::Receiver<bool>,
 ) -> End {
-    let admission = Admission::new(Arc::clone(&shared.budget), &shared.options);
+    let admission = Admission::new(&shared.budget, &shared.options);
     let (begun, replies) = mpsc::unbounded_channel();
     let reading = Reading {
         shared,
@@ -68,7 +67,7 @@ struct Reading<'a> {
     shared: &'a Shared,
     reader: FrameReader<'a>,
     dispatcher: Dispatcher<'a>,
-    admission: Admission,
+    admission: Admission<'a>,
     /// Unbounded, but `admission` bounds what is in it.
     begun: mpsc::UnboundedSender<Slot>,
 }
@@ -85,7 +84,8 @@ impl Reading<'_> {
     async fn next(&mut self) -> Result<(), End> {
         let prefix = self.reader.prefix(|| self.admission.is_busy()).await?;
         let grant = self.admission.admit(prefix.length).await;
-        let frame = self.reader.frame(&prefix).await?;
+        let budget = &self.shared.budget;
+        let frame = self.reader.frame(&prefix, || budget.is_wanted(prefix.length)).await?;
         self.shared.stats.requests.add(1);
         self.shared.stats.bytes_in.add(prefix.length as u64 + 4);
         let (outcome, origin) = self.dispatcher.begin(&prefix, frame).await?;

@@ -10,15 +10,16 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::budget::{Budget, Reservation};
 use super::options::ServerOptions;
 use crate::handlers::{Outcome, Reply};
 use crate::protocol::ApiKey;
 
 /// Admission of one connection's requests.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct Admission<'a> {
     /// Bytes, shared by all connections.
-    shared_bytes: Arc<Semaphore>,
+    budget: &'a Budget,
     /// Bytes of this connection.
     own_bytes: Arc<Semaphore>,
     /// Requests of this connection.
@@ -26,11 +27,11 @@ pub(super) struct Admission {
     requests_max: usize,
 }
 
-impl Admission {
-    pub(super) fn new(shared_bytes: Arc<Semaphore>, options: &ServerOptions) -> Self {
+impl<'a> Admission<'a> {
+    pub(super) fn new(budget: &'a Budget, options: &ServerOptions) -> Self {
         let requests_max = options.in_flight_requests_max.max(1);
         Self {
-            shared_bytes,
+            budget,
             // One frame of the largest size, or many small ones.
             own_bytes: Arc::new(Semaphore::new(options.request_bytes_max)),
             requests: Arc::new(Semaphore::new(requests_max)),
@@ -43,7 +44,7 @@ impl Admission {
         // What is this connection's comes first, so that none waits with shared bytes in hand.
         let request = acquire(&self.requests, 1).await;
         let own_bytes = acquire(&self.own_bytes, bytes).await;
-        let shared_bytes = acquire(&self.shared_bytes, bytes).await;
+        let shared_bytes = self.budget.reserve(bytes).await;
         Grant { request, _own_bytes: own_bytes, _shared_bytes: shared_bytes }
     }
 
@@ -58,7 +59,7 @@ impl Admission {
 pub(super) struct Grant {
     request: OwnedSemaphorePermit,
     _own_bytes: OwnedSemaphorePermit,
-    _shared_bytes: OwnedSemaphorePermit,
+    _shared_bytes: Reservation,
 }
 
 async fn acquire(semaphore: &Arc<Semaphore>, count: usize) -> OwnedSemaphorePermit {

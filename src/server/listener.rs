@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::budget::Budget;
 use super::connection;
 use super::end::EndLog;
 use super::log_limit::LogLimit;
@@ -31,7 +32,7 @@ pub(super) struct Shared {
     pub(super) options: ServerOptions,
     pub(super) handler: Arc<dyn RequestHandler>,
     /// Bytes of requests that are read or in work.
-    pub(super) budget: Arc<Semaphore>,
+    pub(super) budget: Budget,
     pub(super) stats: ServerStats,
     ends: EndLog,
     accept_errors: LogLimit,
@@ -41,7 +42,7 @@ impl Server {
     /// A server that answers with `handler`.
     #[must_use]
     pub fn new(options: ServerOptions, handler: Arc<dyn RequestHandler>) -> Self {
-        let budget = Arc::new(Semaphore::new(options.budget_bytes()));
+        let budget = Budget::new(&options);
         let shared = Shared {
             options,
             handler,
@@ -62,7 +63,7 @@ impl Server {
     /// Bytes of requests that are being read or are in work.
     #[must_use]
     pub fn in_flight_bytes(&self) -> usize {
-        self.shared.options.budget_bytes() - self.shared.budget.available_permits()
+        self.shared.budget.held()
     }
 
     /// Accepts connections until `shutdown` becomes true or loses its sender, then stops reading,

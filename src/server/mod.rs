@@ -9,6 +9,7 @@
 //! its length was granted by the budget that all connections share.
 //! **Invariant:** responses leave in the order of their requests.
 
+mod budget;
 mod connection;
 mod dispatch;
 mod end;

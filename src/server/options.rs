@@ -9,7 +9,8 @@ pub struct ServerOptions {
     /// connection in work. APIs that carry no records have lower limits of their own.
     pub request_bytes_max: usize,
     /// Most bytes of all requests that are read or in work at a time, over all connections
-    /// (`queued.max.request.bytes`); connections wait for their turn. At least one frame fits.
+    /// (`queued.max.request.bytes`); connections wait for their turn. At least one frame fits. Frames
+    /// of up to 64 KiB have an eighth of it beside, for themselves.
     pub in_flight_bytes_max: usize,
     /// Most requests of one connection that are in work at a time; then reading pauses.
     pub in_flight_requests_max: usize,
@@ -23,6 +24,8 @@ pub struct ServerOptions {
     pub frame_time_max: Duration,
     /// Slowest pace at which a large frame may come.
     pub frame_bytes_per_second_min: usize,
+    /// While others wait for the bytes that a frame holds, it must keep that pace over every such span.
+    pub frame_stall_max: Duration,
     /// On shutdown, requests in work are given so long to finish.
     pub drain_max: Duration,
 }
@@ -37,6 +40,7 @@ impl Default for ServerOptions {
             idle_max: Duration::from_secs(10 * 60),
             frame_time_max: Duration::from_secs(30),
             frame_bytes_per_second_min: 1 << 20,
+            frame_stall_max: Duration::from_secs(2),
             drain_max: Duration::from_secs(5),
         }
     }
@@ -49,8 +53,8 @@ impl ServerOptions {
         self.frame_time_max + Duration::from_secs((bytes / pace) as u64)
     }
 
-    /// The shared budget, which admits at least one frame of the largest size.
-    pub(super) fn budget_bytes(&self) -> usize {
-        self.in_flight_bytes_max.max(self.request_bytes_max)
+    /// Bytes that must come within [`Self::frame_stall_max`] while others wait.
+    pub(super) fn stall_bytes(&self) -> usize {
+        (self.frame_bytes_per_second_min as f64 * self.frame_stall_max.as_secs_f64()) as usize
     }
 }

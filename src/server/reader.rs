@@ -75,22 +75,28 @@ impl<'a> FrameReader<'a> {
         }
     }
 
-    /// Reads the frame of `prefix`, without its length field.
-    pub(super) async fn frame(&mut self, prefix: &FramePrefix) -> Result<Bytes, End> {
+    /// Reads the frame of `prefix`, without its length field. `is_wanted` tells whether others wait
+    /// for the bytes that it holds, which ends one that comes too slowly.
+    pub(super) async fn frame(
+        &mut self,
+        prefix: &FramePrefix,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Bytes, End> {
         let length = prefix.length;
         let mut frame = BytesMut::with_capacity(length);
         self.start += LENGTH_BYTES;
         let buffered = length.min(self.end - self.start);
         frame.extend_from_slice(&self.buffer[self.start..self.start + buffered]);
         self.start += buffered;
-        let due = Instant::now() + self.options.frame_time(length);
+        let mut pace = Pace::begin(self.options, length, frame.len());
         while frame.len() < length {
             let got = frame.len();
             let mut rest = (&mut frame).limit(length - got);
             let read = match self.stream.try_read_buf(&mut rest) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.readable(due).await {
+                    match self.readable(pace.next_check()).await {
                         Ok(()) => continue,
+                        Err(Wait::Late) if pace.holds(got, &is_wanted) => continue,
                         Err(Wait::Late) => return Err(End::Slow { got }),
                         Err(Wait::Shutdown) => return Err(End::Shutdown),
                         Err(Wait::Io(error)) => return Err(End::Io(error)),
@@ -161,6 +167,39 @@ impl<'a> FrameReader<'a> {
             _ = self.shutdown.changed() => Err(Wait::Shutdown),
             () = tokio::time::sleep_until(due) => Err(Wait::Late),
         }
+    }
+}
+
+/// How fast a frame comes: whether it is due, and whether it stalls.
+struct Pace<'a> {
+    options: &'a ServerOptions,
+    due: Instant,
+    check: Instant,
+    got: usize,
+}
+
+impl<'a> Pace<'a> {
+    fn begin(options: &'a ServerOptions, length: usize, got: usize) -> Self {
+        let now = Instant::now();
+        let check = now + options.frame_stall_max;
+        Self { options, due: now + options.frame_time(length), check, got }
+    }
+
+    fn next_check(&self) -> Instant {
+        self.check.min(self.due)
+    }
+
+    /// Whether the frame may go on at a check, when it has `got` bytes.
+    fn holds(&mut self, got: usize, is_wanted: impl Fn() -> bool) -> bool {
+        let now = Instant::now();
+        let stalls = now >= self.check && got - self.got < self.options.stall_bytes();
+        if now >= self.due || (stalls && is_wanted()) {
+            return false;
+        }
+        if now >= self.check {
+            (self.check, self.got) = (now + self.options.frame_stall_max, got);
+        }
+        true
     }
 }
 
