@@ -13,6 +13,7 @@ use crate::storage::{LogOptions, StorageOptions};
 pub(super) fn storage(config: &NodeConfig) -> StorageOptions {
     StorageOptions {
         cache_bytes_max: usize::try_from(config.storage.cache_bytes).unwrap_or(usize::MAX),
+        volume: Some(config.data_dir.clone()),
         ..StorageOptions::default()
     }
 }

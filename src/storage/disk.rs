@@ -22,6 +22,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the operating system.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// `syncfs(2)`: everything on the volume of `on` (which tells of failed writes since Linux 5.8).
+    ///
+    /// # Errors
+    /// Of the operating system.
+    fn sync_volume(&self, on: &File) -> io::Result<()>;
 }
 
 /// The machine's disk.
@@ -35,6 +41,10 @@ impl Disk for SystemDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn sync_volume(&self, on: &File) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(on)?)
     }
 }
 

@@ -25,6 +25,7 @@ mod retained;
 mod segment;
 mod segment_head;
 mod shared;
+mod sync_choice;
 mod syncer;
 mod verify;
 mod walker;

@@ -2,11 +2,14 @@
 //!
 //! **Invariant:** a process has one `Storage`; each test has its own.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::CacheBudget;
 use super::disk::{Disk, FatalHook, SystemDisk, abort_process};
-use super::syncer::Syncer;
+use super::syncer::{Syncer, VolumeSync};
 
 /// Shared by the logs of a process. Clone shares it.
 #[derive(Clone)]
@@ -15,6 +18,8 @@ pub struct Storage {
     pub(super) cache: Arc<CacheBudget>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) fatal: FatalHook,
+    /// Number of the device whose logs may be synced all at once.
+    pub(super) volume: Option<u64>,
 }
 
 /// How a [`Storage`] is made.
@@ -24,6 +29,8 @@ pub struct StorageOptions {
     pub sync_threads_max: usize,
     /// Bytes of recent entries kept in memory, over all logs.
     pub cache_bytes_max: usize,
+    /// A folder of the volume that holds the logs; with it, many logs may share one sync.
+    pub volume: Option<PathBuf>,
     /// Puts files on the disk.
     pub disk: Arc<dyn Disk>,
     /// Called at the first write or sync that fails.
@@ -36,6 +43,7 @@ impl Default for StorageOptions {
         Self {
             sync_threads_max: 8,
             cache_bytes_max: 32 << 20,
+            volume: None,
             disk: Arc::new(SystemDisk),
             fatal: abort_process(),
         }
@@ -46,11 +54,30 @@ impl Storage {
     /// Storage with `options`.
     #[must_use]
     pub fn new(options: StorageOptions) -> Self {
+        let opened = options.volume.as_deref().and_then(open_volume);
+        let volume = opened.as_ref().map(|(_, device)| *device);
+        let sync = opened.map(|(on, _)| -> VolumeSync {
+            let disk = Arc::clone(&options.disk);
+            Box::new(move || disk.sync_volume(&on))
+        });
         Self {
-            syncer: Syncer::new(options.sync_threads_max),
+            syncer: Syncer::new(options.sync_threads_max, sync),
+            volume,
             cache: Arc::new(CacheBudget::new(options.cache_bytes_max)),
             disk: options.disk,
             fatal: options.fatal,
+        }
+    }
+}
+
+/// Opened once, at the start: a failed write is told to those who had the volume open before it.
+fn open_volume(dir: &Path) -> Option<(File, u64)> {
+    let opened = File::open(dir).and_then(|on| Ok((on.metadata()?.dev(), on)));
+    match opened {
+        Ok((device, on)) => Some((on, device)),
+        Err(error) => {
+            tracing::warn!(%error, dir = %dir.display(), "logs are synced one by one");
+            None
         }
     }
 }

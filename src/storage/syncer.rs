@@ -1,23 +1,33 @@
-//! Group sync: everyone who asked before a sync began shares it.
+//! Group sync: everyone who asked before a sync began shares it, and so do many logs of one volume.
 //!
 //! ```text
-//! ask ─► waiting ─┬─ idle: queued ─► a thread takes all waiting, syncs, answers them
+//! ask ─► waiting ─┬─ idle: queued ─► a thread takes one target and all its waiting, syncs, answers
+//!                 │                  or all targets of the volume at once, where that is cheaper
 //!                 └─ a sync of the same target runs: queued again when it ends
 //! ```
 //!
 //! **Invariant:** a target is synced by one thread at a time, several targets in parallel.
 //! **Invariant:** a request is answered by a sync that began after it was made.
-//! Deliberately elsewhere: what a sync does ([`SyncTarget`]) and what an error leads to (its target).
+//! Deliberately elsewhere: what a sync does ([`SyncTarget`]), what an error leads to (its target), and
+//! which way is cheaper ([`SyncChoice`]).
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
 use super::locks::lock;
+use super::sync_choice::SyncChoice;
 
 /// Called once, on a sync thread, when what it waited for is on disk, or with the error. It must
 /// not block: others wait on the same thread.
 pub type SyncDone = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Puts a whole volume on the disk.
+pub(super) type VolumeSync = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
+/// Takes in how the sync of the volume ended that covers a target.
+pub(super) type Finish<'a> = Box<dyn FnOnce(&io::Result<()>) -> io::Result<()> + 'a>;
 
 /// Something whose bytes are put on the disk as a whole.
 pub(super) trait SyncTarget: Send + Sync + 'static {
@@ -26,6 +36,16 @@ pub(super) trait SyncTarget: Send + Sync + 'static {
 
     /// Puts on the disk what was written before the call.
     fn sync_now(&self) -> io::Result<()>;
+
+    /// Whether a sync of the volume does the same.
+    fn is_on_volume(&self) -> bool {
+        false
+    }
+
+    /// Notes what a sync of the volume that begins after this call covers.
+    fn begin_on_volume(&self) -> Finish<'_> {
+        Box::new(|_| self.sync_now())
+    }
 }
 
 /// A target's requests and whether it is queued or being synced.
@@ -49,23 +69,38 @@ struct Queue {
     state: Mutex<QueueState>,
     work: Condvar,
     threads_max: usize,
+    volume: Option<VolumeSync>,
 }
 
 #[derive(Default)]
 struct QueueState {
-    ready: VecDeque<Arc<dyn SyncTarget>>,
+    /// Those that only sync by themselves.
+    alone: VecDeque<Arc<dyn SyncTarget>>,
+    on_volume: VecDeque<Arc<dyn SyncTarget>>,
+    choice: SyncChoice,
+    /// Syncs of single targets that run.
+    active: usize,
+    /// A sync of the volume runs: those on the volume wait for it to end, to share the next.
+    volume_runs: bool,
     threads: usize,
     idle: usize,
     closed: bool,
 }
 
+enum Job {
+    One(Arc<dyn SyncTarget>),
+    Volume(VecDeque<Arc<dyn SyncTarget>>),
+}
+
 impl Syncer {
-    /// A syncer that runs up to `threads_max` syncs at a time.
-    pub(super) fn new(threads_max: usize) -> Self {
+    /// A syncer that runs up to `threads_max` syncs at a time; with `volume`, also of all targets
+    /// at once.
+    pub(super) fn new(threads_max: usize, volume: Option<VolumeSync>) -> Self {
         let queue = Queue {
             state: Mutex::default(),
             work: Condvar::new(),
             threads_max: threads_max.max(1),
+            volume,
         };
         Self(Arc::new(Handle(Arc::new(queue))))
     }
@@ -91,11 +126,39 @@ impl Drop for Handle {
     }
 }
 
+impl QueueState {
+    /// What a thread is to do next, if anything can be done now.
+    fn take(&mut self, has_volume: bool) -> Option<Job> {
+        if let Some(target) = self.alone.pop_front() {
+            return Some(Job::One(target));
+        }
+        if self.volume_runs || self.on_volume.is_empty() {
+            return None;
+        }
+        if has_volume && self.choice.is_volume(self.on_volume.len(), Instant::now()) {
+            self.volume_runs = true;
+            return Some(Job::Volume(std::mem::take(&mut self.on_volume)));
+        }
+        self.on_volume.pop_front().map(Job::One)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.alone.is_empty() && self.on_volume.is_empty()
+    }
+}
+
 impl Queue {
     fn push(self: &Arc<Self>, target: Arc<dyn SyncTarget>) {
         let mut state = lock(&self.state);
-        state.ready.push_back(target);
-        if state.idle >= state.ready.len() || state.threads == self.threads_max {
+        let on_volume = target.is_on_volume();
+        let queue = if on_volume { &mut state.on_volume } else { &mut state.alone };
+        queue.push_back(target);
+        if on_volume && state.volume_runs {
+            // Its thread comes back for it.
+            return;
+        }
+        let ready = state.alone.len() + state.on_volume.len();
+        if state.idle >= ready || state.threads == self.threads_max {
             drop(state);
             self.work.notify_one();
             return;
@@ -115,36 +178,79 @@ impl Queue {
     }
 
     fn run(self: Arc<Self>) {
-        while let Some(target) = self.next() {
-            let waiting = std::mem::take(&mut lock(&target.ticket().0).waiting);
-            let result = target.sync_now();
-            // In order: the next round begins only when these have been told.
-            for done in waiting {
-                done(match &result {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-                });
-            }
-            let again = {
-                let mut ticket = lock(&target.ticket().0);
-                ticket.busy = !ticket.waiting.is_empty();
-                ticket.busy
-            };
-            if again {
-                // To the back: a busy log must not starve the others.
-                self.push(target);
+        while let Some(job) = self.next() {
+            match job {
+                Job::One(target) => self.sync_one(target),
+                Job::Volume(targets) => self.sync_volume(targets),
             }
         }
     }
 
-    /// The next target; waits for one. `None` when the syncer was dropped and the queue is empty.
-    fn next(&self) -> Option<Arc<dyn SyncTarget>> {
+    fn sync_one(self: &Arc<Self>, target: Arc<dyn SyncTarget>) {
+        let active = {
+            let mut state = lock(&self.state);
+            state.active += 1;
+            state.active
+        };
+        let waiting = take_waiting(&*target);
+        let begun = Instant::now();
+        let result = target.sync_now();
+        let took = begun.elapsed();
+        {
+            let mut state = lock(&self.state);
+            if target.is_on_volume() {
+                let active = active.midpoint(state.active);
+                state.choice.note_file(took, active);
+            }
+            state.active -= 1;
+        }
+        answer(waiting, &result);
+        self.put_back(target);
+    }
+
+    fn sync_volume(self: &Arc<Self>, targets: VecDeque<Arc<dyn SyncTarget>>) {
+        let begun: Vec<_> = targets
+            .iter()
+            .map(|target| {
+                let waiting = take_waiting(&**target);
+                (waiting, target.begin_on_volume())
+            })
+            .collect();
+        let started = Instant::now();
+        let result = self.volume.as_ref().map_or(Ok(()), |sync| sync());
+        lock(&self.state).choice.note_volume(started.elapsed(), targets.len());
+        for (waiting, finish) in begun {
+            answer(waiting, &finish(&result));
+        }
+        for target in targets {
+            self.put_back(target);
+        }
+        // Only now: what those who were told have asked for since is queued, and shares the next.
+        lock(&self.state).volume_runs = false;
+        self.work.notify_all();
+    }
+
+    /// Queues a target again that was asked for meanwhile.
+    fn put_back(self: &Arc<Self>, target: Arc<dyn SyncTarget>) {
+        let again = {
+            let mut ticket = lock(&target.ticket().0);
+            ticket.busy = !ticket.waiting.is_empty();
+            ticket.busy
+        };
+        if again {
+            // To the back: a busy log must not starve the others.
+            self.push(target);
+        }
+    }
+
+    /// The next job; waits for one. `None` when the syncer was dropped and the queue is empty.
+    fn next(&self) -> Option<Job> {
         let mut state = lock(&self.state);
         loop {
-            if let Some(target) = state.ready.pop_front() {
-                return Some(target);
+            if let Some(job) = state.take(self.volume.is_some()) {
+                return Some(job);
             }
-            if state.closed {
+            if state.closed && state.is_empty() {
                 state.threads -= 1;
                 return None;
             }
@@ -152,5 +258,19 @@ impl Queue {
             state = self.work.wait(state).expect("a thread panicked while it held this lock");
             state.idle -= 1;
         }
+    }
+}
+
+fn take_waiting(target: &dyn SyncTarget) -> Vec<SyncDone> {
+    std::mem::take(&mut lock(&target.ticket().0).waiting)
+}
+
+/// In order: the target's next round begins only when these have been told.
+fn answer(waiting: Vec<SyncDone>, result: &io::Result<()>) {
+    for done in waiting {
+        done(match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        });
     }
 }

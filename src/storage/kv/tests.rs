@@ -64,6 +64,10 @@ impl Disk for CountingDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         SystemDisk.sync_dir(dir)
     }
+
+    fn sync_volume(&self, on: &File) -> io::Result<()> {
+        SystemDisk.sync_volume(on)
+    }
 }
 
 #[tokio::test]

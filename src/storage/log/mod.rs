@@ -67,6 +67,8 @@ struct Inner {
     cache: Arc<EntryCache>,
     ticket: SyncTicket,
     sync: Mutex<SyncState>,
+    /// A sync of the volume covers it.
+    on_volume: bool,
     checkpoint: Mutex<CheckpointFile>,
     /// A write or sync failed: nothing is written any more.
     failed: AtomicBool,
@@ -160,6 +162,11 @@ impl Disk for Watched<'_> {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let result = self.0.storage.disk.sync_dir(dir);
         result.inspect_err(|error| self.0.note_failure("sync", dir, error))
+    }
+
+    fn sync_volume(&self, on: &File) -> io::Result<()> {
+        let result = self.0.storage.disk.sync_volume(on);
+        result.inspect_err(|error| self.0.note_failure("sync the volume of", &self.0.dir, error))
     }
 }
 

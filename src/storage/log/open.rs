@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
@@ -91,9 +92,11 @@ impl Log {
                     next_offset: if durable { end.next_offset } else { Offset::ZERO },
                 },
                 point: None,
+                written: None,
                 dirs_dirty,
                 closed: false,
             }),
+            on_volume: storage.volume.is_some() && storage.volume == device_of(dir),
             checkpoint: Mutex::new(CheckpointFile::new(dir)),
             failed: AtomicBool::new(false),
         };
@@ -178,6 +181,10 @@ fn find(
     drop_purged(&mut segments, retained.as_ref())?;
     check_chain(dir, &segments, identity, retained.as_ref())?;
     Ok(Found { segments, retained, checkpoint, dirs_dirty, report })
+}
+
+fn device_of(dir: &Path) -> Option<u64> {
+    fs::metadata(dir).ok().map(|meta| meta.dev())
 }
 
 fn lost(dir: &Path, missing_index: u64, durable_index: u64) -> LogError {

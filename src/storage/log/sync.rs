@@ -6,14 +6,20 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::model::Offset;
 use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::locks::{lock, read};
-use crate::storage::syncer::{SyncDone, SyncTarget, SyncTicket};
+use crate::storage::segment::{End, Segment};
+use crate::storage::syncer::{Finish, SyncDone, SyncTarget, SyncTicket};
 
 use super::{Inner, Log};
+
+/// A recovery point is written when the last one is so old, or so many bytes back.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(100);
+const CHECKPOINT_BYTES: u64 = 16 << 20;
 
 /// How far a log is on disk: everything before these is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,10 +34,19 @@ pub(super) struct SyncState {
     pub(super) durable: DurableEnd,
     /// The recovery point to write, and the view's generation when it was true.
     pub(super) point: Option<(Checkpoint, u64)>,
+    /// The recovery point that was written last, and when.
+    pub(super) written: Option<(Checkpoint, Instant)>,
     /// The folder's own name and the first segment's are not on disk yet.
     pub(super) dirs_dirty: bool,
     /// Nothing is appended any more: the next recovery point is the clean-shutdown marker.
     pub(super) closed: bool,
+}
+
+/// What a sync covers: all of the segments up to this end.
+struct Covered {
+    segment: Arc<Segment>,
+    end: End,
+    generation: u64,
 }
 
 impl Log {
@@ -82,17 +97,26 @@ impl Log {
 impl Inner {
     /// Puts everything up to the current end on disk.
     pub(super) fn sync_end(&self) -> Result<(), LogError> {
-        let (segment, end, generation) = {
-            let view = read(&self.view);
-            (Arc::clone(view.active()), view.end, view.generation)
-        };
+        let covered = self.covered();
         let disk = &*self.storage.disk;
-        if let Err(error) = disk.sync_data(segment.file()?) {
-            return Err(self.fail("sync", &segment.path, error));
+        if let Err(error) = disk.sync_data(covered.segment.file()?) {
+            return Err(self.fail("sync", &covered.segment.path, error));
         }
         self.sync_dirs_once()?;
+        self.note_synced(&covered);
+        Ok(())
+    }
+
+    /// What a sync that begins now will cover.
+    fn covered(&self) -> Covered {
+        let view = read(&self.view);
+        Covered { segment: Arc::clone(view.active()), end: view.end, generation: view.generation }
+    }
+
+    fn note_synced(&self, covered: &Covered) {
+        let Covered { segment, end, generation } = covered;
         let mut sync = lock(&self.sync);
-        if read(&self.view).generation == generation && end.next_index >= sync.durable.next_index {
+        if read(&self.view).generation == *generation && end.next_index >= sync.durable.next_index {
             sync.durable = DurableEnd { next_index: end.next_index, next_offset: end.next_offset };
             let point = Checkpoint {
                 segment: segment.head.first_index,
@@ -101,9 +125,8 @@ impl Inner {
                 next_offset: end.next_offset,
                 clean: false,
             };
-            sync.point = Some((point, generation));
+            sync.point = Some((point, *generation));
         }
-        Ok(())
     }
 
     /// Makes the names of a new log's folder and first segment durable.
@@ -123,6 +146,25 @@ impl Inner {
         self.storage.disk.sync_dir(dir).map_err(|error| self.fail("sync", dir, error))
     }
 
+    /// Writes the recovery point if the last one lies some time or many bytes back: with many small
+    /// logs every write of it is one more dirty file for the next sync.
+    fn write_checkpoint_if_due(&self) {
+        let is_due = {
+            let sync = lock(&self.sync);
+            match (&sync.point, &sync.written) {
+                (Some((point, _)), Some((written, at))) => {
+                    point.segment != written.segment
+                        || point.position.saturating_sub(written.position) >= CHECKPOINT_BYTES
+                        || at.elapsed() >= CHECKPOINT_INTERVAL
+                }
+                _ => true,
+            }
+        };
+        if is_due {
+            self.write_checkpoint();
+        }
+    }
+
     /// Notes the recovery point of the last sync. A failure costs a longer recovery, nothing else.
     pub(super) fn write_checkpoint(&self) {
         let mut file = lock(&self.checkpoint);
@@ -139,7 +181,9 @@ impl Inner {
         let disk = closed.then_some(&*self.storage.disk);
         if let Err(error) = file.write(&point, disk) {
             tracing::warn!(%error, dir = %self.dir.display(), "cannot write the checkpoint");
+            return;
         }
+        lock(&self.sync).written = Some((point, Instant::now()));
     }
 }
 
@@ -152,7 +196,26 @@ impl SyncTarget for Inner {
         self.check_usable()?;
         self.sync_end()?;
         // Before anyone is told: a log that is then opened again is not written to from here.
-        self.write_checkpoint();
+        self.write_checkpoint_if_due();
         Ok(())
+    }
+
+    fn is_on_volume(&self) -> bool {
+        self.on_volume
+    }
+
+    fn begin_on_volume(&self) -> Finish<'_> {
+        let covered = self.covered();
+        Box::new(move |result| {
+            self.check_usable()?;
+            if let Err(error) = result {
+                let error = io::Error::new(error.kind(), error.to_string());
+                return Err(self.fail("sync the volume of", &self.dir, error).into());
+            }
+            lock(&self.sync).dirs_dirty = false;
+            self.note_synced(&covered);
+            self.write_checkpoint_if_due();
+            Ok(())
+        })
     }
 }

@@ -63,6 +63,10 @@ impl Disk for NoSync {
     fn sync_dir(&self, _: &Path) -> std::io::Result<()> {
         Ok(())
     }
+
+    fn sync_volume(&self, _: &std::fs::File) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 struct Model {

@@ -12,8 +12,10 @@ use crate::storage::{Disk, DurableEnd, SystemDisk};
 #[derive(Default)]
 struct GatedDisk {
     shut: Mutex<bool>,
+    volume_shut: Mutex<bool>,
     opened: Condvar,
     begun: AtomicUsize,
+    volumes: AtomicUsize,
     fail: AtomicBool,
 }
 
@@ -21,6 +23,22 @@ impl GatedDisk {
     fn set_shut(&self, shut: bool) {
         *self.shut.lock().unwrap() = shut;
         self.opened.notify_all();
+    }
+
+    fn set_volume_shut(&self, shut: bool) {
+        *self.volume_shut.lock().unwrap() = shut;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self, gate: &Mutex<bool>) -> io::Result<()> {
+        let mut shut = gate.lock().unwrap();
+        while *shut {
+            shut = self.opened.wait(shut).unwrap();
+        }
+        if self.fail.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(())
     }
 
     fn wait_begun(&self, count: usize) {
@@ -33,26 +51,31 @@ impl GatedDisk {
 impl Disk for GatedDisk {
     fn sync_data(&self, file: &File) -> io::Result<()> {
         self.begun.fetch_add(1, Ordering::SeqCst);
-        let mut shut = self.shut.lock().unwrap();
-        while *shut {
-            shut = self.opened.wait(shut).unwrap();
-        }
-        if self.fail.load(Ordering::SeqCst) {
-            return Err(io::Error::from_raw_os_error(5));
-        }
+        self.pass(&self.shut)?;
         SystemDisk.sync_data(file)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         SystemDisk.sync_dir(dir)
     }
+
+    fn sync_volume(&self, on: &File) -> io::Result<()> {
+        self.volumes.fetch_add(1, Ordering::SeqCst);
+        self.pass(&self.volume_shut)?;
+        SystemDisk.sync_volume(on)
+    }
 }
 
 fn gated() -> (Arc<GatedDisk>, Storage, Arc<Mutex<Vec<String>>>) {
+    gated_on(None)
+}
+
+fn gated_on(volume: Option<&Path>) -> (Arc<GatedDisk>, Storage, Arc<Mutex<Vec<String>>>) {
     let disk = Arc::new(GatedDisk::default());
     let fatal = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&fatal);
     let storage = Storage::new(StorageOptions {
+        volume: volume.map(Path::to_owned),
         disk: Arc::clone(&disk) as Arc<dyn Disk>,
         fatal: Arc::new(move |doing, error| {
             seen.lock().unwrap().push(format!("{doing}: {error}"));
@@ -109,6 +132,57 @@ fn logs_are_synced_in_parallel() {
     disk.set_shut(false);
     assert_eq!(told.iter().take(4).count(), 4);
     assert!(logs.iter().all(|l| l.durable_end().next_index == 1));
+}
+
+/// Forty logs with an entry each, and who tells that it is on disk.
+fn many(dir: &Path, storage: &Storage) -> (Vec<Log>, mpsc::Receiver<bool>) {
+    let (tell, told) = mpsc::channel();
+    let open = |n: u64| {
+        let dir = dir.join(n.to_string());
+        let (log, _) = Log::open(&dir, &identity(), small(), storage, None).unwrap();
+        log.append(&[blank(1, 0)]).unwrap();
+        let tell = tell.clone();
+        log.sync(Box::new(move |result| tell.send(result.is_ok()).unwrap()));
+        log
+    };
+    ((0..40).map(open).collect(), told)
+}
+
+#[test]
+fn many_logs_of_a_volume_share_a_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, storage, _) = gated_on(Some(dir.path()));
+    disk.set_shut(true);
+    disk.set_volume_shut(true);
+    let (logs, told) = many(dir.path(), &storage);
+    disk.set_shut(false);
+    while disk.volumes.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    let alone = disk.begun.load(Ordering::SeqCst);
+    assert!(alone <= 8, "{alone} were synced by the threads that came first");
+    for log in &logs {
+        log.append(&[blank(1, 1)]).unwrap();
+    }
+    disk.set_volume_shut(false);
+    assert_eq!(told.iter().take(40).filter(|ok| *ok).count(), 40);
+    assert_eq!(disk.volumes.load(Ordering::SeqCst), 1);
+    let covered = logs.iter().filter(|log| log.durable_end().next_index == 1).count();
+    assert_eq!(covered, 40, "what was appended during the sync is not covered by it");
+}
+
+#[test]
+fn a_failed_sync_of_the_volume_fails_every_log_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, storage, fatal) = gated_on(Some(dir.path()));
+    disk.set_shut(true);
+    let (logs, told) = many(dir.path(), &storage);
+    disk.fail.store(true, Ordering::SeqCst);
+    disk.set_shut(false);
+    assert_eq!(told.iter().take(40).filter(|ok| *ok).count(), 0);
+    assert!(logs.iter().all(|log| log.durable_end() == DurableEnd::default()));
+    assert_eq!(fatal.lock().unwrap().len(), 40);
+    assert!(matches!(logs[0].append(&[blank(1, 1)]), Err(LogError::Failed { .. })));
 }
 
 #[test]
