@@ -99,6 +99,12 @@ impl Log {
         read(&self.0.view).start_offset()
     }
 
+    /// How many segments it has.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        read(&self.0.view).segments.len()
+    }
+
     /// The last entry; the purged one when nothing follows it; `None` when there never was one.
     #[must_use]
     pub fn last(&self) -> Option<EntryId> {

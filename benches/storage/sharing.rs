@@ -1,0 +1,107 @@
+//! Group sync: within one log and over many.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use jackdaw::storage::{Log, LogOptions};
+
+use crate::bed::{batch, entry, folder, open, storage, wait_synced};
+use crate::figures::{Report, median};
+
+const APPENDERS: usize = 64;
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(2);
+const LOGS: usize = 1_000;
+
+/// Each appender appends 1 KiB and waits until it is on the disk.
+pub(crate) fn one_log(report: &mut Report) {
+    let dir = folder();
+    let storage = storage(dir.path());
+    let log = open(&dir.path().join("log"), LogOptions::default(), &storage);
+    let next = Mutex::new(0);
+    append(&log, &next);
+    let (mut alone, mut shared, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let one = appends_per_second(&log, &next, 1);
+        let many = appends_per_second(&log, &next, APPENDERS);
+        alone.push(one);
+        shared.push(many);
+        ratios.push(many / one);
+    }
+    report.figure("one appender", median(&mut alone), "appends/s");
+    report.figure("64 appenders of the same log", median(&mut shared), "appends/s");
+    report.figure("64 appenders against one (bar: 20)", median(&mut ratios), "×");
+}
+
+fn append(log: &Log, next: &Mutex<u64>) {
+    let batch = batch(1024, 1);
+    let mut index = next.lock().unwrap();
+    log.append(&[entry(*index, &batch)]).unwrap();
+    *index += 1;
+}
+
+fn appends_per_second(log: &Log, next: &Mutex<u64>, appenders: usize) -> f64 {
+    let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..appenders {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    append(log, next);
+                    wait_synced(log);
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        std::thread::sleep(ROUND);
+        stop.store(true, Ordering::Relaxed);
+    });
+    count.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// An entry is appended to each of 1,000 logs; then all are put on the disk.
+pub(crate) fn many_logs(report: &mut Report) {
+    let dir = folder();
+    let storage = storage(dir.path());
+    let path = |n: usize| dir.path().join(n.to_string());
+    let logs: Vec<Log> =
+        (0..LOGS).map(|n| open(&path(n), LogOptions::default(), &storage)).collect();
+    let files: Vec<File> = (0..LOGS)
+        .map(|n| File::open(path(n).join("00000000000000000000.log")).unwrap())
+        .collect();
+    let batch = batch(1024, 1);
+    let append_all = |index| {
+        for log in &logs {
+            log.append(&[entry(index, &batch)]).unwrap();
+        }
+    };
+    append_all(0);
+    sync_all(&logs);
+    let (mut serial, mut product, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS as u64 {
+        append_all(1 + 2 * round);
+        let begun = Instant::now();
+        files.iter().for_each(|file| file.sync_data().unwrap());
+        serial.push(begun.elapsed());
+        append_all(2 + 2 * round);
+        let begun = Instant::now();
+        sync_all(&logs);
+        product.push(begun.elapsed());
+        let (one, all) = (serial[serial.len() - 1], product[product.len() - 1]);
+        ratios.push(one.as_secs_f64() / all.as_secs_f64());
+    }
+    report.micros("fdatasync of 1,000 files, one by one", median(&mut serial));
+    report.micros("1,000 logs synced", median(&mut product));
+    report.figure("faster by (bar: 8)", median(&mut ratios), "×");
+}
+
+fn sync_all(logs: &[Log]) {
+    let (tell, told) = mpsc::channel();
+    for log in logs {
+        let tell = tell.clone();
+        log.sync(Box::new(move |result| tell.send(result.is_ok()).unwrap()));
+    }
+    assert_eq!(told.iter().take(logs.len()).filter(|ok| *ok).count(), logs.len());
+}
