@@ -1,13 +1,14 @@
 //! Group sync: within one log and over many.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use jackdaw::storage::{Log, LogOptions};
+use tokio::sync::oneshot;
 
-use crate::bed::{batch, entry, folder, open, storage, wait_synced};
+use crate::bed::{batch, entry, folder, open, storage};
 use crate::figures::{Report, median};
 
 const APPENDERS: usize = 64;
@@ -20,7 +21,7 @@ pub(crate) fn one_log(report: &mut Report) {
     let dir = folder();
     let storage = storage(dir.path());
     let log = open(&dir.path().join("log"), LogOptions::default(), &storage);
-    let next = Mutex::new(0);
+    let next = Arc::new(Mutex::new(0));
     append(&log, &next);
     let (mut alone, mut shared, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -42,23 +43,35 @@ fn append(log: &Log, next: &Mutex<u64>) {
     *index += 1;
 }
 
-fn appends_per_second(log: &Log, next: &Mutex<u64>, appenders: usize) -> f64 {
-    let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
+fn appends_per_second(log: &Log, next: &Arc<Mutex<u64>>, appenders: usize) -> f64 {
+    let count = AtomicU64::new(0);
+    // Appenders are tasks, as in a broker: 64 threads would mostly measure their waking.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    let shared = Arc::new((log.clone(), Arc::clone(next), count));
     let begun = Instant::now();
-    std::thread::scope(|scope| {
+    runtime.block_on(async {
         for _ in 0..appenders {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                let (log, next, count) = &*shared;
+                loop {
                     append(log, next);
-                    wait_synced(log);
+                    let (tell, told) = oneshot::channel();
+                    log.sync(Box::new(move |result| drop(tell.send(result.is_ok()))));
+                    assert!(told.await.unwrap());
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
-        std::thread::sleep(ROUND);
-        stop.store(true, Ordering::Relaxed);
+        tokio::time::sleep(ROUND).await;
     });
-    count.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()
+    let rate = shared.2.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    rate
 }
 
 /// An entry is appended to each of 1,000 logs; then all are put on the disk.
@@ -68,9 +81,8 @@ pub(crate) fn many_logs(report: &mut Report) {
     let path = |n: usize| dir.path().join(n.to_string());
     let logs: Vec<Log> =
         (0..LOGS).map(|n| open(&path(n), LogOptions::default(), &storage)).collect();
-    let files: Vec<File> = (0..LOGS)
-        .map(|n| File::open(path(n).join("00000000000000000000.log")).unwrap())
-        .collect();
+    let files: Vec<File> =
+        (0..LOGS).map(|n| File::open(path(n).join("00000000000000000000.log")).unwrap()).collect();
     let batch = batch(1024, 1);
     let append_all = |index| {
         for log in &logs {

@@ -20,8 +20,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(600);
 pub(super) struct SyncChoice {
     /// Seconds per file when several are synced at a time.
     file: Option<f64>,
-    /// Files and seconds of a sync of the volume.
-    volume: Option<(f64, f64)>,
+    volume: Line,
     pause: Duration,
     /// When the volume is tried again although it was dear.
     retry_at: Option<Instant>,
@@ -29,7 +28,7 @@ pub(super) struct SyncChoice {
 
 impl Default for SyncChoice {
     fn default() -> Self {
-        Self { file: None, volume: None, pause: PAUSE_MIN, retry_at: None }
+        Self { file: None, volume: Line::default(), pause: PAUSE_MIN, retry_at: None }
     }
 }
 
@@ -39,9 +38,8 @@ impl SyncChoice {
         if files < FILES_MIN {
             return false;
         }
-        let (Some(file), Some((of, took))) = (self.file, self.volume) else { return true };
-        // Part of the cost is the journal's commit, however few files there are.
-        let volume = took * (files as f64 / of).max(0.25);
+        let volume = self.volume.at(files as f64);
+        let (Some(file), Some(volume)) = (self.file, volume) else { return true };
         if volume < file * files as f64 {
             (self.pause, self.retry_at) = (PAUSE_MIN, None);
             return true;
@@ -63,12 +61,42 @@ impl SyncChoice {
 
     /// A sync of the volume took `took` for `files` files.
     pub(super) fn note_volume(&mut self, took: Duration, files: usize) {
-        let new = (files.max(1) as f64, took.as_secs_f64());
-        self.volume = Some(self.volume.map_or(new, |(of, old)| {
-            // What the old one would have been for as many files, mixed with the new one.
-            let scaled = old * (new.0 / of).max(0.25);
-            (new.0, scaled + WEIGHT * (new.1 - scaled))
-        }));
+        self.volume.note(files.max(1) as f64, took.as_secs_f64());
+    }
+}
+
+/// Seconds of a sync of the volume by its files: a journal's commit, and something per file. Fitted
+/// to what was measured, of which older counts less.
+#[derive(Debug, Default)]
+struct Line {
+    weight: f64,
+    files: f64,
+    seconds: f64,
+    files_squared: f64,
+    product: f64,
+}
+
+impl Line {
+    fn note(&mut self, files: f64, seconds: f64) {
+        let keep = 1.0 - WEIGHT;
+        self.weight = self.weight * keep + 1.0;
+        self.files = self.files * keep + files;
+        self.seconds = self.seconds * keep + seconds;
+        self.files_squared = self.files_squared * keep + files * files;
+        self.product = self.product * keep + files * seconds;
+    }
+
+    fn at(&self, files: f64) -> Option<f64> {
+        if self.weight == 0.0 {
+            return None;
+        }
+        let (mean_files, mean) = (self.files / self.weight, self.seconds / self.weight);
+        let spread = self.files_squared / self.weight - mean_files * mean_files;
+        let together = self.product / self.weight - mean_files * mean;
+        // Neither part is below zero; without any spread all of it is the fixed part.
+        let slope = if spread > 1.0 { together / spread } else { 0.0 };
+        let slope = slope.clamp(0.0, mean / mean_files);
+        Some((mean + slope * (files - mean_files)).max(0.0))
     }
 }
 
@@ -94,9 +122,22 @@ mod tests {
         assert!(choice.is_volume(1_000, now));
         choice.note_volume(14 * MS, 1_000);
         assert!(choice.is_volume(1_000, now));
-        // 20 files: 2.5 ms one by one, and a quarter of the volume's 14 ms.
+        // 20 files take 2.5 ms one by one, and the volume at least what its smallest round took.
+        choice.note_volume(6 * MS, 100);
         assert!(!choice.is_volume(20, now));
         assert!(choice.is_volume(100, now));
+    }
+
+    #[test]
+    fn a_few_dear_rounds_do_not_speak_for_the_large_ones() {
+        let mut choice = SyncChoice::default();
+        choice.note_file(MS, 8);
+        for _ in 0..50 {
+            choice.note_volume(10 * MS, 20);
+        }
+        choice.note_volume(20 * MS, 1_000);
+        choice.note_volume(10 * MS, 20);
+        assert!(choice.is_volume(1_000, Instant::now()));
     }
 
     #[test]
