@@ -2,11 +2,14 @@
 //!
 //! **Invariant:** nothing here opens a file, a socket or a task.
 
+pub mod batch_amend;
 pub mod batch_builder;
+mod byte_source;
 mod clock;
 pub mod compression;
 mod ids;
 pub mod record_batch;
+pub mod record_walk;
 pub mod records;
 
 pub use clock::{Clock, ManualClock, SystemClock};

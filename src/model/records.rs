@@ -15,6 +15,10 @@ use super::compression::{Compression, CompressionError};
 use super::record_batch::{self, BatchError, BatchHeader, HEADER_BYTES};
 use super::{Offset, Timestamp};
 
+/// Most bytes that a broker lets one batch's records be when decompressed: a hundred times the largest
+/// batch that topics take by default.
+pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
+
 /// Why a batch's records cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {

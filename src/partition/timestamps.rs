@@ -6,7 +6,7 @@
 use super::error::PartitionError;
 use super::replica::{Found, Partition, TimestampQuery};
 use crate::model::record_batch::BatchHeader;
-use crate::model::records::{Record, RecordBatch};
+use crate::model::records::{DECOMPRESSED_BYTES_MAX, Record, RecordBatch};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 use crate::storage::FileSlice;
 
@@ -57,10 +57,6 @@ impl Partition {
     }
 }
 
-/// Most bytes that one batch's records may take when decompressed for a lookup: a batch of the
-/// largest size that brokers accept by default, at a ratio that real records do not exceed.
-const DECOMPRESSED_MAX: usize = 128 << 20;
-
 /// The first record of a batch at or after `wanted`.
 fn first_record(
     header: &BatchHeader,
@@ -75,7 +71,8 @@ fn first_record(
     }
     let storage = |error: &dyn std::fmt::Display| PartitionError::Storage(error.to_string());
     let bytes = slice.read().map_err(|error| storage(&error))?;
-    let batch = RecordBatch::decode(&bytes, DECOMPRESSED_MAX).map_err(|error| storage(&error))?;
+    let batch = RecordBatch::decode(&bytes, DECOMPRESSED_BYTES_MAX);
+    let batch = batch.map_err(|error| storage(&error))?;
     for record in &batch {
         let record = record.map_err(|error| storage(&error))?;
         if record.timestamp >= wanted {
