@@ -148,6 +148,9 @@ impl Reconciler {
             segment_bytes_max: usize::try_from(resolved.segment_bytes).unwrap_or(usize::MAX),
             timestamp_before_max_ms: resolved.timestamp_before_max_ms,
             timestamp_after_max_ms: resolved.timestamp_after_max_ms,
+            log_append_time: resolved.log_append_time,
+            compacted: resolved.compact,
+            codec: resolved.codec,
         };
         let mut log = self.log_options.clone();
         log.segment_bytes = resolved.segment_bytes;

@@ -32,7 +32,8 @@ impl KafkaCode for CompressionError {
         match self {
             Self::UnknownCodec(_) | Self::UnknownName(_) => ErrorCode::UnsupportedCompressionType,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
-            Self::Corrupt { .. } => ErrorCode::CorruptMessage,
+            // Under a right CRC: not retriable, since sending the same again would not help.
+            Self::Corrupt { .. } => ErrorCode::InvalidRecord,
         }
     }
 }

@@ -4,13 +4,19 @@
 //! Versions 3–13 (KIP-98 batches only). `acks=all` is answered after a majority has synced, `acks=1`
 //! after the leader has, `acks=0` never: there an error closes the connection, as in Kafka.
 //!
+//! Records are looked at, and compressed anew where the topic asks for it, in the first stage, on the
+//! connection's own task: so the order of a connection's batches needs no other care.
+//!
 //! **Invariant:** the time-out of the request ends the wait, not the append: the answer then is
 //! REQUEST_TIMED_OUT, and the records may still be committed.
 
+mod accept;
+mod refusal;
 mod validate;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka_wire::produce_response::{
     NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
@@ -18,12 +24,13 @@ use kafka_wire::produce_response::{
 use tokio::time::Instant;
 
 use super::context::{Context, TopicRef};
-use super::errors::KafkaCode;
 use super::{CloseReason, Outcome, Reply, Request};
-use crate::model::{Offset, PartitionIndex};
+use crate::model::{Offset, PartitionIndex, Timestamp};
 use crate::partition::{Acks, AppendHandle, PartitionError};
 use crate::protocol::ErrorCode;
-use validate::{Refusal, validate};
+use accept::Accepted;
+use refusal::Refusal;
+use validate::validate;
 
 /// The first version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -33,8 +40,18 @@ const LEADER_HINT_SINCE: i16 = 10;
 /// One partition's batch, queued or refused.
 struct Queued {
     index: i32,
-    outcome: Result<AppendHandle, Refusal>,
+    outcome: Result<Append, Refusal>,
 }
+
+/// A batch on its way into the log.
+struct Append {
+    handle: AppendHandle,
+    /// The time stamped on it, if the topic wants that.
+    append_time: Option<Timestamp>,
+}
+
+/// Where a batch went, and the time stamped on it.
+type Appended = (Offset, Option<Timestamp>);
 
 /// One topic's batches.
 struct QueuedTopic {
@@ -97,19 +114,18 @@ fn queue(
     acks: Acks,
     topic: &TopicRef,
     data: PartitionProduceData,
-) -> Result<AppendHandle, Refusal> {
-    let refusal = |code: ErrorCode| Refusal { code, message: code.message().to_owned() };
-    let (_, partition) = ctx.resolve(topic, PartitionIndex(data.index)).map_err(refusal)?;
-    let limits = partition.limits();
-    let header = validate(data.records.as_ref(), version, &limits, ctx.clock.now())?;
-    let records = data.records.unwrap_or_default();
+) -> Result<Append, Refusal> {
+    let (_, partition) = ctx.resolve(topic, PartitionIndex(data.index))?;
+    let bytes = data.records.as_ref().map_or(0, Bytes::len);
+    let accepted = validate(data.records, version, &partition.limits(), ctx.clock.now())?;
+    let Accepted { batch, header, append_time } = accepted;
     if acks == Acks::None {
-        partition.check_leader(-1).map_err(|error| refusal(error.kafka_code()))?;
+        partition.check_leader(-1)?;
     }
     ctx.metrics.records_in.inc_by(header.record_count as u64);
-    ctx.metrics.bytes_in.inc_by(records.len() as u64);
+    ctx.metrics.bytes_in.inc_by(bytes as u64);
     ctx.metrics.batches_in.inc();
-    Ok(partition.append(records, header, acks))
+    Ok(Append { handle: partition.append(batch, header, acks), append_time })
 }
 
 async fn answer(
@@ -124,7 +140,7 @@ async fn answer(
         for partition in queued.partitions {
             let outcome = match partition.outcome {
                 Err(refusal) => Err(refusal),
-                Ok(handle) => committed(handle, deadline).await,
+                Ok(append) => committed(append, deadline).await,
             };
             let mut answer = partition_response(partition.index, outcome);
             if answer.error_code == ErrorCode::NotLeaderOrFollower.code() {
@@ -142,10 +158,9 @@ async fn answer(
     response
 }
 
-async fn committed(handle: AppendHandle, deadline: Instant) -> Result<Offset, Refusal> {
-    let outcome = tokio::time::timeout_at(deadline, handle.wait()).await;
-    let outcome = outcome.unwrap_or(Err(PartitionError::Uncertain));
-    outcome.map_err(|error| Refusal { code: error.kafka_code(), message: error.to_string() })
+async fn committed(append: Append, deadline: Instant) -> Result<Appended, Refusal> {
+    let outcome = tokio::time::timeout_at(deadline, append.handle.wait()).await;
+    Ok((outcome.unwrap_or(Err(PartitionError::Uncertain))?, append.append_time))
 }
 
 fn topic_response(topic: &TopicRef) -> TopicProduceResponse {
@@ -155,16 +170,20 @@ fn topic_response(topic: &TopicRef) -> TopicProduceResponse {
     answer
 }
 
-fn partition_response(index: i32, outcome: Result<Offset, Refusal>) -> PartitionProduceResponse {
+fn partition_response(index: i32, outcome: Result<Appended, Refusal>) -> PartitionProduceResponse {
     let mut answer = PartitionProduceResponse::default();
     answer.index = index;
     answer.base_offset = -1;
     answer.log_append_time_ms = -1;
     answer.log_start_offset = -1;
     match outcome {
-        Ok(base) => answer.base_offset = base.0,
+        Ok((base, append_time)) => {
+            answer.base_offset = base.0;
+            answer.log_append_time_ms = append_time.unwrap_or(Timestamp::NONE).0;
+        }
         Err(refusal) => {
             answer.error_code = refusal.code.code();
+            answer.record_errors = refusal.record_errors();
             answer.error_message = Some(refusal.message.into());
         }
     }
@@ -204,8 +223,8 @@ fn refuse_all(request: ProduceRequest, version: i16) -> ProduceResponse {
         let mut topic =
             topic_response(&TopicRef::of(version >= TOPIC_IDS_SINCE, data.name, data.topic_id));
         for partition in data.partition_data {
-            let refusal = Refusal { code, message: code.message().to_owned() };
-            topic.partition_responses.push(partition_response(partition.index, Err(refusal)));
+            let answer = partition_response(partition.index, Err(code.into()));
+            topic.partition_responses.push(answer);
         }
         response.responses.push(topic);
     }

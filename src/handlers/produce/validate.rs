@@ -1,13 +1,15 @@
 //! What a produced batch must be before it may enter the log.
 //!
 //! Kafka's `ProduceRequest.validateRecords` and `UnifiedLog.analyzeAndValidateRecords`, on the header
-//! and the CRC alone: records are never decoded.
+//! and the CRC; the records' turn comes in [`super::accept`].
 //!
 //! **Invariant:** a batch that passes is one complete v2 batch whose CRC holds and whose record count
 //! agrees with its offsets.
 
 use bytes::Bytes;
 
+use super::accept::{Accepted, accept};
+use super::refusal::Refusal;
 use crate::handlers::errors::KafkaCode;
 use crate::model::record_batch::{self, BatchError, BatchHeader};
 use crate::model::{Offset, Timestamp};
@@ -19,34 +21,28 @@ const ZSTD: i16 = 4;
 /// The first Produce version whose clients all know zstd (KIP-110).
 const ZSTD_SINCE: i16 = 7;
 
-/// Why a batch is refused: Kafka's code and a sentence for the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// The error code.
-    pub(super) code: ErrorCode,
-    /// What was wrong.
-    pub(super) message: String,
-}
-
-impl Refusal {
-    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
-
 /// Checks the records of one partition of a Produce request of the given version.
 ///
 /// # Errors
 /// A [`Refusal`] with the code that Kafka gives.
 pub(super) fn validate(
-    records: Option<&Bytes>,
+    records: Option<Bytes>,
     version: i16,
     limits: &RecordLimits,
     now: Timestamp,
-) -> Result<BatchHeader, Refusal> {
-    let records = records.filter(|records| !records.is_empty()).ok_or_else(|| {
+) -> Result<Accepted, Refusal> {
+    let batch = records.filter(|records| !records.is_empty()).ok_or_else(|| {
         Refusal::new(ErrorCode::InvalidRecord, "a produce request must hold one record batch")
     })?;
+    let header = validate_header(&batch, version, limits)?;
+    accept(batch, &header, limits, now)
+}
+
+fn validate_header(
+    records: &[u8],
+    version: i16,
+    limits: &RecordLimits,
+) -> Result<BatchHeader, Refusal> {
     let header = BatchHeader::parse(records).map_err(|error| malformed(&error))?;
     if header.size_bytes() > limits.message_bytes_max {
         return Err(Refusal::new(
@@ -72,7 +68,6 @@ pub(super) fn validate(
         ));
     }
     check_claims(&header, version)?;
-    check_timestamps(&header, limits, now)?;
     Ok(header)
 }
 
@@ -106,6 +101,12 @@ fn check_claims(header: &BatchHeader, version: i16) -> Result<(), Refusal> {
             "clients may not write control batches",
         ));
     }
+    if header.is_log_append_time() {
+        return Err(Refusal::new(
+            ErrorCode::InvalidTimestamp,
+            "a producer may not set the timestamp type to LogAppendTime",
+        ));
+    }
     if header.is_transactional() {
         return Err(Refusal::new(
             ErrorCode::InvalidTxnState,
@@ -121,49 +122,41 @@ fn check_claims(header: &BatchHeader, version: i16) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_timestamps(
-    header: &BatchHeader,
-    limits: &RecordLimits,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    if header.max_timestamp == Timestamp::NONE {
-        return Ok(());
-    }
-    let newest = now.0.saturating_add(limits.timestamp_after_max_ms);
-    let oldest = now.0.saturating_sub(limits.timestamp_before_max_ms);
-    if header.max_timestamp.0 > newest || header.base_timestamp.0 < oldest {
-        return Err(Refusal::new(
-            ErrorCode::InvalidTimestamp,
-            format!(
-                "timestamps {}..={} are outside {oldest}..={newest}, which the topic's \
-                 message.timestamp.before.max.ms and message.timestamp.after.max.ms allow",
-                header.base_timestamp, header.max_timestamp
-            ),
-        ));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::record_batch::{CRC_START, MAGIC_AT, tests::opaque_batch};
+    use crate::model::batch_builder::BatchBuilder;
+    use crate::model::compression::Compression;
+    use crate::model::record_batch::{CRC_START, MAGIC_AT};
 
     const LIMITS: RecordLimits = RecordLimits {
         message_bytes_max: 1_000,
         segment_bytes_max: 10_000,
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: 3_600_000,
+        log_append_time: false,
+        compacted: false,
+        codec: None,
     };
 
     fn code(records: &[u8], version: i16) -> Option<ErrorCode> {
         let records = Bytes::copy_from_slice(records);
-        validate(Some(&records), version, &LIMITS, Timestamp(0)).err().map(|refusal| refusal.code)
+        validate(Some(records), version, &LIMITS, Timestamp(0)).err().map(|refusal| refusal.code)
+    }
+
+    fn batch(codec: Compression, values: &[&[u8]]) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(codec);
+        values.iter().for_each(|value| builder.append(Timestamp(0), None, Some(value), &[]));
+        builder.build().unwrap().to_vec()
+    }
+
+    fn plain(values: &[&[u8]]) -> Vec<u8> {
+        batch(Compression::None, values)
     }
 
     /// A good batch with some header bytes replaced and the CRC made right again.
     fn patched(at: usize, bytes: &[u8]) -> Vec<u8> {
-        let mut batch = opaque_batch(2, b"records").to_vec();
+        let mut batch = plain(&[b"a", b"b"]);
         batch[at..at + bytes.len()].copy_from_slice(bytes);
         let crc = crc32c::crc32c(&batch[CRC_START..]);
         batch[17..21].copy_from_slice(&crc.to_be_bytes());
@@ -172,30 +165,32 @@ mod tests {
 
     #[test]
     fn a_good_batch_passes() {
-        assert_eq!(code(&opaque_batch(2, b"records"), 9), None);
+        assert_eq!(code(&plain(&[b"a", b"b"]), 9), None);
     }
 
     #[test]
     fn each_fault_has_its_code() {
-        let two = [opaque_batch(1, b"a"), opaque_batch(1, b"b")].concat();
-        let mut flipped = opaque_batch(1, b"a").to_vec();
+        let two = [plain(&[b"a"]), plain(&[b"b"])].concat();
+        let mut flipped = plain(&[b"a"]);
         flipped[61] ^= 0x40;
         let cases = [
             ("none", vec![], ErrorCode::InvalidRecord),
-            ("cut", opaque_batch(1, b"abc")[..63].to_vec(), ErrorCode::CorruptMessage),
+            ("cut", plain(&[b"abc"])[..63].to_vec(), ErrorCode::CorruptMessage),
             ("crc", flipped, ErrorCode::CorruptMessage),
             ("two batches", two, ErrorCode::InvalidRecord),
             ("magic 0", patched(MAGIC_AT, &[0]), ErrorCode::UnsupportedForMessageFormat),
             ("magic 1", patched(MAGIC_AT, &[1]), ErrorCode::UnsupportedForMessageFormat),
             ("magic 3", patched(MAGIC_AT, &[3]), ErrorCode::UnsupportedForMessageFormat),
-            ("large", opaque_batch(1, &[0; 1_000]).to_vec(), ErrorCode::MessageTooLarge),
+            ("large", plain(&[&[0; 1_000]]), ErrorCode::MessageTooLarge),
             ("count", patched(57, &9_i32.to_be_bytes()), ErrorCode::InvalidRecord),
             ("codec 7", patched(21, &[0, 7]), ErrorCode::UnsupportedCompressionType),
+            ("append time", patched(21, &[0, 8]), ErrorCode::InvalidTimestamp),
             ("control", patched(21, &[0, 0x20]), ErrorCode::InvalidRecord),
             ("transactional", patched(21, &[0, 0x10]), ErrorCode::InvalidTxnState),
             ("base offset", patched(0, &7_i64.to_be_bytes()), ErrorCode::InvalidRecord),
             ("sequence", patched(43, &7_i64.to_be_bytes()), ErrorCode::InvalidRecord),
-            ("future", patched(35, &i64::MAX.to_be_bytes()), ErrorCode::InvalidTimestamp),
+            ("future", patched(27, &i64::MAX.to_be_bytes()), ErrorCode::InvalidTimestamp),
+            ("garbage", patched(61, &[0x55; 4]), ErrorCode::InvalidRecord),
         ];
         for (what, bytes, expected) in cases {
             assert_eq!(code(&bytes, 9), Some(expected), "{what}");
@@ -204,7 +199,7 @@ mod tests {
 
     #[test]
     fn zstd_needs_version_7() {
-        let zstd = patched(21, &[0, 4]);
+        let zstd = batch(Compression::Zstd, &[b"a"]);
         assert_eq!(code(&zstd, 6), Some(ErrorCode::UnsupportedCompressionType));
         assert_eq!(code(&zstd, 7), None);
     }

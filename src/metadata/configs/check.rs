@@ -105,12 +105,16 @@ mod tests {
         assert_eq!(topic("retention.ms", "-1"), "ok");
         assert_eq!(topic("cleanup.policy", "delete"), "ok");
         assert_eq!(topic("min.insync.replicas", "2"), "ok");
+        assert_eq!(topic("compression.type", "zstd"), "ok");
+        assert_eq!(topic("compression.zstd.level", "-7"), "ok");
+        assert_eq!(topic("message.timestamp.type", "LogAppendTime"), "ok");
         assert_eq!(topic("nonsense", "1"), "Unknown topic config name: nonsense");
         for (name, value) in [
             ("cleanup.policy", "compact"),
             ("cleanup.policy", "compact,delete"),
-            ("compression.type", "zstd"),
-            ("message.timestamp.type", "LogAppendTime"),
+            ("compression.type", "none"),
+            ("compression.gzip.level", "0"),
+            ("message.timestamp.type", "logappendtime"),
             ("min.insync.replicas", "3"),
             ("remote.storage.enable", "true"),
             ("unclean.leader.election.enable", "true"),

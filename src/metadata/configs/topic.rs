@@ -101,8 +101,8 @@ impl TopicConfigDef {
 
 const NO_COMPACTION: Support = Support::Kept("nothing is compacted: cleanup.policy is delete");
 const NO_TIERS: Support = Support::Kept("there is no tiered storage: remote.storage.enable is off");
-const NO_RECOMPRESSION: Support =
-    Support::Kept("records stay as their producer compressed them: compression.type is producer");
+const ONE_LZ4_LEVEL: Support =
+    Support::Kept("the LZ4 encoder of this broker has one level, the fast one");
 const NO_ROLLING: Support =
     Support::Kept("segments roll by size; a smaller time only bounds how soon space is freed");
 const NO_RETENTION: Support =
@@ -135,7 +135,10 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Int,
         "-1",
         Range(-1, 9),
-        NO_RECOMPRESSION,
+        Support::Only {
+            takes: |value| value.trim() != "0",
+            reason: "Value must be between 1 and 9 or equal to -1",
+        },
         "The compression level if compression.type is 'gzip'.",
     )
     .or(&[plain("compression.gzip.level")]),
@@ -144,7 +147,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Int,
         "9",
         Range(1, 17),
-        NO_RECOMPRESSION,
+        ONE_LZ4_LEVEL,
         "The compression level if compression.type is 'lz4'.",
     )
     .or(&[plain("compression.lz4.level")]),
@@ -153,10 +156,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Text,
         "producer",
         OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
-        Support::Only {
-            takes: |value| value.trim() == "producer",
-            reason: "this broker keeps the producer's compression: only 'producer' is supported",
-        },
+        Support::Honoured,
         "The compression of the topic's records; 'producer' retains the codec of the producer.",
     )
     .or(&[plain("compression.type")]),
@@ -165,7 +165,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Int,
         "3",
         Range(-131_072, 22),
-        NO_RECOMPRESSION,
+        Support::Honoured,
         "The compression level if compression.type is 'zstd'.",
     )
     .or(&[plain("compression.zstd.level")]),
@@ -289,10 +289,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Text,
         "CreateTime",
         OneOf(&["CreateTime", "LogAppendTime"]),
-        Support::Only {
-            takes: |value| value.trim() == "CreateTime",
-            reason: "this broker does not stamp append times yet: only 'CreateTime' is supported",
-        },
+        Support::Honoured,
         "Whether records carry the time of their creation or of their append.",
     )
     .or(&[plain("log.message.timestamp.type")]),

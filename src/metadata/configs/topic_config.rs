@@ -5,6 +5,7 @@
 use super::resolve::{BrokerLayers, ConfigMap};
 use super::topic::topic_config;
 use super::value::{self, InvalidValue};
+use crate::model::compression::{Codec, Compression};
 
 /// The configs of one topic in force on one broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +14,8 @@ pub struct TopicConfig {
     pub delete: bool,
     /// `cleanup.policy` contains `compact`.
     pub compact: bool,
-    /// `compression.type`.
-    pub compression_type: String,
+    /// `compression.type` with the level of that codec; `None`: as the producer has it.
+    pub codec: Option<Codec>,
     /// `flush.messages`; `i64::MAX`: not by count.
     pub flush_messages: i64,
     /// `flush.ms`; `i64::MAX`: not by time.
@@ -66,6 +67,23 @@ impl Reader<'_> {
         Ok(u64::try_from(self.integer(name)?).expect("its validator admits no negative number"))
     }
 
+    fn codec(&self) -> Result<Option<Codec>, InvalidValue> {
+        let name = self.text("compression.type")?;
+        let compression = match name.as_str() {
+            "producer" => return Ok(None),
+            "uncompressed" => Compression::None,
+            name => name.parse().expect("its validator admits codecs only"),
+        };
+        let level = match compression {
+            Compression::Gzip => Some("compression.gzip.level"),
+            Compression::Zstd => Some("compression.zstd.level"),
+            Compression::None | Compression::Snappy | Compression::Lz4 => None,
+        };
+        let level = level.map(|name| self.integer(name)).transpose()?;
+        let level = level.and_then(|level| i32::try_from(level).ok());
+        Ok(Some(Codec { compression, level }))
+    }
+
     /// A limit where any negative number is "none".
     fn limit(&self, name: &str) -> Result<Option<u64>, InvalidValue> {
         Ok(u64::try_from(self.integer(name)?).ok())
@@ -85,7 +103,7 @@ impl TopicConfig {
         Ok(Self {
             delete: has_policy("delete"),
             compact: has_policy("compact"),
-            compression_type: read.text("compression.type")?,
+            codec: read.codec()?,
             flush_messages: read.integer("flush.messages")?,
             flush_ms: read.integer("flush.ms")?,
             index_interval_bytes: read.unsigned("index.interval.bytes")?,
@@ -115,6 +133,22 @@ mod tests {
         assert!(config.delete && !config.compact && !config.log_append_time);
         assert_eq!(config.message_bytes_max, 1_048_588);
         assert_eq!((config.retention_bytes, config.retention_ms), (None, Some(604_800_000)));
+        assert_eq!(config.codec, None);
+        let set = |name: &str, value: &str| {
+            let topic = ConfigMap::from([(name.to_owned(), value.to_owned())]);
+            TopicConfig::resolve(&layers, &topic).unwrap()
+        };
+        assert!(set("message.timestamp.type", "LogAppendTime").log_append_time);
+        for (name, compression, level) in [
+            ("uncompressed", Compression::None, None),
+            ("gzip", Compression::Gzip, Some(-1)),
+            ("snappy", Compression::Snappy, None),
+            ("lz4", Compression::Lz4, None),
+            ("zstd", Compression::Zstd, Some(3)),
+        ] {
+            let codec = Some(Codec { compression, level });
+            assert_eq!(set("compression.type", name).codec, codec);
+        }
         let bad = ConfigMap::from([("retention.ms".to_owned(), "soon".to_owned())]);
         assert!(TopicConfig::resolve(&layers, &bad).is_err());
     }
