@@ -10,6 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jackdaw::model::Timestamp;
+use jackdaw::model::batch_builder::BatchBuilder;
+use jackdaw::model::compression::Compression;
+use jackdaw::model::record_batch::{BatchHeader, HEADER_BYTES};
+use jackdaw::model::record_walk::{RecordRules, walk_compressed};
 use jackdaw::protocol::client::encode_request;
 use jackdaw::server::ServerOptions;
 use kafka_wire::{ApiVersionsRequest, MetadataRequest};
@@ -286,6 +291,29 @@ fn nested_small_elements() {
     assert_eq!(decoded.unwrap().topics[5].configs.len(), 100_000);
     let grown = PEAK.load(Ordering::Relaxed) - before;
     assert!(grown < 100 * MIB, "{grown} bytes");
+}
+
+/// Records that decompress to a thousand times their size take the memory of a codec's windows.
+#[test]
+fn decompression_bombs() {
+    let _alone = ALONE.blocking_lock();
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.append(Timestamp(0), None, Some(&vec![0; 100 * MIB]), &[]);
+    let plain = builder.build().unwrap();
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let packed = codec.compress(&plain[HEADER_BYTES..]).unwrap();
+        let mut header = BatchHeader::parse(&plain).unwrap();
+        header.attributes |= codec.code();
+        for (bytes_max, passes) in [(128 * MIB, true), (64 * MIB, false)] {
+            let before = NOW.load(Ordering::Relaxed);
+            PEAK.store(before, Ordering::Relaxed);
+            let walked =
+                walk_compressed(&header, &packed, bytes_max, &RecordRules::NONE, |_| Ok(()));
+            let grown = PEAK.load(Ordering::Relaxed) - before;
+            assert_eq!(walked.is_ok(), passes, "{codec}: {walked:?}");
+            assert!(grown < 500 * KIB, "{codec}: {grown} bytes");
+        }
+    }
 }
 
 #[tokio::test]

@@ -227,7 +227,7 @@ impl<'a, S: ByteSource> Walk<'a, S> {
     }
 
     /// Passes over a field; whether it is not null.
-    #[inline]
+    #[inline(always)]
     fn skip_nullable(&mut self, what: &'static str) -> Result<bool, Stop> {
         match self.length(what)? {
             None => Ok(false),
@@ -239,7 +239,7 @@ impl<'a, S: ByteSource> Walk<'a, S> {
     }
 
     /// The length of a field within the record, or `None` for −1.
-    #[inline]
+    #[inline(always)]
     fn length(&mut self, what: &'static str) -> Result<Option<usize>, Stop> {
         let length = self.varint(what)?;
         if length == -1 {
@@ -252,22 +252,31 @@ impl<'a, S: ByteSource> Walk<'a, S> {
         }
     }
 
-    #[inline]
+    /// A varint of 32 bits.
+    #[inline(always)]
     fn varint(&mut self, what: &'static str) -> Result<i32, Stop> {
-        i32::try_from(self.varlong()?).map_err(|_| Stop::Malformed(what))
+        let first = self.source.byte()?;
+        if first < 0x80 {
+            return Ok(i32::from(first >> 1) ^ -i32::from(first & 1));
+        }
+        let value = zigzag(self.long_varlong(first)?);
+        i32::try_from(value).map_err(|_| Stop::Malformed(what))
     }
 
-    /// A zigzag varint of up to ten bytes.
-    #[inline]
+    #[inline(always)]
     fn varlong(&mut self) -> Result<i64, Stop> {
         let first = self.source.byte()?;
         let value = if first < 0x80 { u64::from(first) } else { self.long_varlong(first)? };
-        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+        Ok(zigzag(value))
     }
 
+    /// What a varint of up to ten bytes holds, its first byte being `first`.
+    #[inline]
     fn long_varlong(&mut self, first: u8) -> Result<u64, Stop> {
         let mut value = u64::from(first & 0x7f);
-        for shift in (7..70).step_by(7) {
+        // Most varints of two bytes and more pass here, and a stepped range costs a tenth of the walk.
+        let mut shift = 7;
+        while shift < 70 {
             let byte = self.source.byte()?;
             if shift == 63 && byte > 1 {
                 break;
@@ -276,9 +285,14 @@ impl<'a, S: ByteSource> Walk<'a, S> {
             if byte < 0x80 {
                 return Ok(value);
             }
+            shift += 7;
         }
         Err(Stop::Malformed("varint"))
     }
+}
+
+fn zigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 #[cfg(test)]

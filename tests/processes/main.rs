@@ -9,6 +9,7 @@ mod five_nodes;
 mod hostile_bytes;
 mod one_node;
 mod raw;
+mod record_rules;
 mod support;
 mod three_nodes;
 mod topics;

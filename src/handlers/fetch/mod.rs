@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::context::{Context, TopicRef};
 use super::errors::KafkaCode;
 use super::{Outcome, Records, Request};
+use crate::model::compression::{Codec, Compression};
 use crate::model::{LeaderEpoch, Offset, PartitionIndex};
 use crate::partition::{Partition, PartitionError, Read};
 use crate::protocol::{
@@ -32,6 +33,8 @@ use wait::Watches;
 const TOPIC_IDS_SINCE: i16 = 13;
 /// The first version whose answers say where a named leader is reached (KIP-951).
 const ENDPOINTS_SINCE: i16 = 16;
+/// The first version whose clients all know zstd (KIP-110).
+const ZSTD_SINCE: i16 = 10;
 /// Most bytes of one answer (`fetch.max.bytes` of the broker, Kafka's default).
 const FETCH_BYTES_MAX: usize = 55 << 20;
 
@@ -127,7 +130,7 @@ async fn run(
     loop {
         // Marked as seen before the look: what moves during it wakes the wait after it.
         watches.mark_seen();
-        let look = look(ctx, &plan.targets, bounds.max_bytes);
+        let look = look(ctx, version, &plan.targets, bounds.max_bytes);
         let enough = look.urgent || look.bytes >= bounds.min_bytes || plan.targets.is_empty();
         if enough || Instant::now() >= bounds.deadline {
             return respond(ctx, version, &plan, look);
@@ -137,12 +140,12 @@ async fn run(
     }
 }
 
-fn look(ctx: &Context, targets: &[FetchTarget], max_bytes: usize) -> Look {
+fn look(ctx: &Context, version: i16, targets: &[FetchTarget], max_bytes: usize) -> Look {
     let mut look = Look { fetched: Vec::with_capacity(targets.len()), bytes: 0, urgent: false };
     for target in targets {
         let left = max_bytes.saturating_sub(look.bytes);
         let partition_max = usize::try_from(target.max_bytes).unwrap_or(0);
-        let answer = fetch_one(ctx, target, left.min(partition_max), look.bytes == 0);
+        let answer = fetch_one(ctx, version, target, left.min(partition_max), look.bytes == 0);
         look.bytes += record_bytes(&answer);
         look.urgent |= answer.error_code != 0 || answer.diverging_epoch.is_some();
         look.fetched.push(Fetched { target: target.clone(), answer });
@@ -152,6 +155,7 @@ fn look(ctx: &Context, targets: &[FetchTarget], max_bytes: usize) -> Look {
 
 fn fetch_one(
     ctx: &Context,
+    version: i16,
     target: &FetchTarget,
     max_bytes: usize,
     min_one: bool,
@@ -165,6 +169,11 @@ fn fetch_one(
             return answer;
         }
     };
+    let zstd = |codec: Codec| codec.compression == Compression::Zstd;
+    if version < ZSTD_SINCE && partition.limits().codec.is_some_and(zstd) {
+        answer.error_code = ErrorCode::UnsupportedCompressionType.code();
+        return answer;
+    }
     match read(&partition, target, max_bytes, min_one) {
         Ok(Found::Records(read)) => {
             answer.high_watermark = read.high_watermark.0;

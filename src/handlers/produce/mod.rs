@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::context::{Context, TopicRef};
 use super::{CloseReason, Outcome, Reply, Request};
 use crate::model::{Offset, PartitionIndex, Timestamp};
-use crate::partition::{Acks, AppendHandle, PartitionError};
+use crate::partition::{Acks, AppendHandle, Partition, PartitionError};
 use crate::protocol::ErrorCode;
 use accept::Accepted;
 use refusal::Refusal;
@@ -150,6 +150,11 @@ async fn answer(
                     ctx.resolve(&queued.topic, PartitionIndex(partition.index))
             {
                 answer.log_start_offset = partition.log().start_offset().0;
+                if answer.log_append_time_ms != Timestamp::NONE.0
+                    && let Some(time) = stored_time(&partition, Offset(answer.base_offset))
+                {
+                    answer.log_append_time_ms = time.0;
+                }
             }
             topic.partition_responses.push(answer);
         }
@@ -161,6 +166,13 @@ async fn answer(
 async fn committed(append: Append, deadline: Instant) -> Result<Appended, Refusal> {
     let outcome = tokio::time::timeout_at(deadline, append.handle.wait()).await;
     Ok((outcome.unwrap_or(Err(PartitionError::Uncertain))?, append.append_time))
+}
+
+/// The append time of the batch at `base`: of a retry, its original has one of its own.
+fn stored_time(partition: &Partition, base: Offset) -> Option<Timestamp> {
+    let mut headers = partition.log().batch_headers(base, base.advance(1)).ok()?;
+    let stored = headers.next()?.ok()?.header;
+    (stored.base_offset == base).then_some(stored.max_timestamp)
 }
 
 fn topic_response(topic: &TopicRef) -> TopicProduceResponse {

@@ -40,7 +40,8 @@ impl Refusal {
             walked.faults.iter().map(|(index, fault)| (*index, describe(*fault))).collect();
         let (index, first) = &records[0];
         let count = walked.fault_count;
-        let message = format!("{count} records break a rule of the topic; record {index}: {first}");
+        let message =
+            format!("records that break a rule of the topic: {count}; record {index}: {first}");
         Some(Self { code, message, records })
     }
 

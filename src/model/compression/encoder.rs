@@ -21,7 +21,7 @@ pub struct Encoder<W: Write>(Inner<W>);
 enum Inner<W: Write> {
     None(W),
     Gzip(GzEncoder<W>),
-    Snappy(XerialWriter<W>),
+    Snappy(Box<XerialWriter<W>>),
     Lz4(Box<FrameEncoder<W>>),
     Zstd(zstd::stream::write::Encoder<'static, W>),
 }
@@ -35,7 +35,7 @@ impl Codec {
         Ok(Encoder(match self.compression {
             Compression::None => Inner::None(out),
             Compression::Gzip => Inner::Gzip(GzEncoder::new(out, self.gzip_level())),
-            Compression::Snappy => Inner::Snappy(XerialWriter::new(out)?),
+            Compression::Snappy => Inner::Snappy(Box::new(XerialWriter::new(out)?)),
             Compression::Lz4 => {
                 // Independent blocks: Kafka's Java client reads no others.
                 let frame = FrameInfo::new()
