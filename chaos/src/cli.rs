@@ -15,6 +15,7 @@ use crate::cluster::find_binary;
 use crate::history::History;
 use crate::run::{
     Report, RunOptions, Screen, around, default_folder, demo, kill_all, leader_kill, pause_leader,
+    power_cut,
 };
 
 /// Starts Jackdaw clusters, breaks them, and checks what clients saw.
@@ -27,6 +28,7 @@ use crate::run::{
         jackdaw-chaos leader-kill --rounds 5\n  \
         jackdaw-chaos kill-all --seed 7 --rounds 3      the same choices every time\n  \
         jackdaw-chaos pause-leader --json\n  \
+        sudo jackdaw-chaos power-cut --rounds 6\n  \
         jackdaw-chaos run -- sh -c 'kcat -L -b $JACKDAW_BOOTSTRAP'\n  \
         jackdaw-chaos check target/chaos/jackdaw-x/history.jsonl\n\n\
         Exit code: 0 all is well; 1 an invariant or a bar is broken; 2 the run could not be judged."
@@ -50,6 +52,9 @@ enum Command {
     KillAll(RunArguments),
     /// Stop (SIGSTOP) the busiest leader and wake it once others lead.
     PauseLeader(RunArguments),
+    /// Cut the power of one node's disk, of a majority's, of all at once under load. Each node's data
+    /// lies on a volume of its own; needs root, mkfs.ext4 and loop devices.
+    PowerCut(RunArguments),
     /// Run a command beside a fresh cluster: JACKDAW_BOOTSTRAP, JACKDAW_BIN and JACKDAW_FOLDER tell it
     /// where; exit code 1 if it fails.
     Run {
@@ -134,6 +139,7 @@ impl Arguments {
             Command::LeaderKill(arguments) => report(leader_kill, arguments, self.json),
             Command::KillAll(arguments) => report(kill_all, arguments, self.json),
             Command::PauseLeader(arguments) => report(pause_leader, arguments, self.json),
+            Command::PowerCut(arguments) => report(power_cut, arguments, self.json),
             Command::Run { arguments, command } => run_beside(arguments, &command, self.json),
             Command::Check { history } => check_file(&history, self.json),
         };

@@ -4,7 +4,7 @@
 //! folder/node1/node.toml      what the node is told
 //!              jackdaw.log    its output, appended over restarts
 //!              jackdaw.pid    its process id while it runs
-//!              data/          its data, kept over restarts
+//!              data/          its data, kept over restarts; data.img if it is a volume of its own
 //! ```
 //!
 //! **Invariant:** dropping a [`Cluster`] ends every process that it started and no other.
@@ -18,6 +18,7 @@ mod replicas;
 mod runner;
 mod verify;
 mod view;
+mod volume;
 
 pub use binary::find_binary;
 pub use http::{Answer, get, request};

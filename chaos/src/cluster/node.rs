@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::volume::Volume;
 use super::{ClusterView, NodeId, NodePorts, http};
 
 /// Between two looks at a process or at its endpoint.
@@ -28,11 +29,13 @@ pub struct Node {
     folder: PathBuf,
     pub(super) binary: PathBuf,
     process: Option<Child>,
+    /// Its data folder, if that is a volume of its own.
+    pub(super) volume: Option<Volume>,
 }
 
 impl Node {
     pub(super) fn new(id: NodeId, ports: NodePorts, folder: PathBuf, binary: PathBuf) -> Self {
-        Self { id, ports, folder, binary, process: None }
+        Self { id, ports, folder, binary, process: None, volume: None }
     }
 
     /// Where its data lives.

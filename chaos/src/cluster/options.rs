@@ -30,6 +30,8 @@ pub struct ClusterOptions {
     /// Keys that differ from the defaults, as in `("groups.session_timeout_min_ms", "1000")`; the
     /// value is TOML.
     pub settings: Vec<(String, String)>,
+    /// Gives each node's data an ext4 volume of so many MiB, whose power can be cut. Needs root.
+    pub volume_mib: Option<u64>,
 }
 
 impl ClusterOptions {
@@ -42,6 +44,7 @@ impl ClusterOptions {
             folder: Folder::TemporaryIn(std::env::temp_dir()),
             ports: Ports::Free,
             settings: Vec::new(),
+            volume_mib: None,
         }
     }
 

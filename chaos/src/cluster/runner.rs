@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use super::ports::Reservation;
+use super::volume::Volume;
 use super::{ClusterOptions, ClusterView, Folder, Node, NodeId, PartitionView};
 
 /// Between two looks at the cluster.
@@ -48,7 +49,11 @@ impl Cluster {
             let home = folder.join(format!("node{id}"));
             fs::create_dir_all(&home)?;
             fs::write(home.join("node.toml"), options.node_toml(id, &reservation))?;
-            nodes.push(Node::new(id, reservation.of(id), home, options.binary.clone()));
+            let mut node = Node::new(id, reservation.of(id), home, options.binary.clone());
+            if let Some(mib) = options.volume_mib {
+                node.volume = Some(Volume::make(&node.data_dir(), mib)?);
+            }
+            nodes.push(node);
         }
         Ok(Self { nodes, folder, temporary, _reservation: reservation })
     }
@@ -140,6 +145,30 @@ impl Cluster {
         }
         for id in running {
             self.node_mut(id).kill()?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the power of these nodes at once and ends their processes; what their disks then hold is
+    /// mounted again.
+    ///
+    /// # Errors
+    /// One does not run, or has no volume of its own.
+    pub fn cut_power(&mut self, ids: &[NodeId]) -> Result<()> {
+        // Stopped first, so that none of them acts between the first cut and the last.
+        for id in ids {
+            self.node(*id).pause()?;
+        }
+        for id in ids {
+            let volume = self.node(*id).volume.as_ref();
+            volume.with_context(|| format!("node {id} has no volume of its own"))?.cut()?;
+        }
+        for id in ids {
+            let node = self.node_mut(*id);
+            node.kill()?;
+            if let Some(volume) = &node.volume {
+                volume.mount_again()?;
+            }
         }
         Ok(())
     }

@@ -5,10 +5,12 @@
 mod kill_all;
 mod kill_leader;
 mod pause_leader;
+mod power_cut;
 
 pub use kill_all::KillAll;
 pub use kill_leader::KillLeader;
 pub use pause_leader::PauseLeader;
+pub use power_cut::PowerCut;
 
 use std::time::Duration;
 

@@ -30,13 +30,15 @@ pub(super) struct Cast {
     pub(super) full: bool,
     /// Settings that differ from librdkafka's.
     pub(super) settings: &'static [(&'static str, &'static str)],
+    /// Size of the volume that each node's data gets for itself.
+    pub(super) volume_mib: Option<u64>,
 }
 
 impl Cast {
     /// One idempotent producer.
-    pub(super) const ONE_PRODUCER: Self = Self { full: false, settings: &[] };
+    pub(super) const ONE_PRODUCER: Self = Self { full: false, settings: &[], volume_mib: None };
     /// Both kinds of producers and a group member.
-    pub(super) const FULL: Self = Self { full: true, settings: &[] };
+    pub(super) const FULL: Self = Self { full: true, settings: &[], volume_mib: None };
 }
 
 /// The clients at work.

@@ -10,9 +10,9 @@ use crate::faults::PauseLeader;
 /// A stopped process keeps its connections, so that a client waits for its own time-out before it
 /// asks who leads now; by librdkafka's default that takes a minute.
 const IMPATIENT: Cast = Cast {
-    full: true,
     // The first is a producer's, and ignored by the consumer.
     settings: &[("request.timeout.ms", "1000"), ("socket.timeout.ms", "2000")],
+    ..Cast::FULL
 };
 /// The bar of a dead leader and the client's time-out, ms.
 const WRITE_GAP_BAR_MS: f64 = 5000.0;

@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use super::load::{Cast, Load};
 use super::{Report, RunOptions, Screen, measure};
 use crate::checkers::{Expectation, check};
-use crate::cluster::{Cluster, ClusterOptions, Folder};
+use crate::cluster::{Cluster, ClusterOptions, Folder, NodeId};
 use crate::faults::Fault;
 use crate::history::{Event, History, Outcome, Recorder};
 use crate::workload::{create_topic, read_all};
@@ -59,7 +59,7 @@ impl<'a> Session<'a> {
         let repeat = options.repeat(name);
         let folder = Folder::TemporaryIn(options.folder.clone());
         let cluster =
-            ClusterOptions { folder, ..ClusterOptions::new(options.nodes, options.binary.clone()) };
+            ClusterOptions { folder, volume_mib: cast.volume_mib, ..ClusterOptions::new(options.nodes, options.binary.clone()) };
         let mut cluster = Cluster::prepare(&cluster)?;
         let begun = Self::load(&mut cluster, options, cast, &repeat);
         let (recorder, load, start) = match begun {
@@ -150,6 +150,13 @@ impl<'a> Session<'a> {
             self.screen.done(format!("the group's committed offsets: {offsets:?}"));
         }
         Ok(())
+    }
+
+    /// That many of the nodes, drawn from the seed.
+    pub(super) fn pick_nodes(&mut self, count: usize) -> Vec<NodeId> {
+        let ids: Vec<NodeId> = self.cluster.nodes().iter().map(|node| node.id).collect();
+        let picked = rand::seq::index::sample(&mut self.rng, ids.len(), count);
+        picked.into_iter().map(|at| ids[at]).collect()
     }
 
     /// Between half a second's and two seconds' worth of acknowledged sends, drawn from the seed.

@@ -1,0 +1,127 @@
+//! A blocking client that does as little as it can.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use jackdaw::model::Timestamp;
+use jackdaw::model::batch_builder::BatchBuilder;
+use jackdaw::model::compression::Compression;
+use jackdaw::model::record_batch::BatchHeader;
+use jackdaw::model::records::batches;
+use jackdaw::protocol::client::{decode_response, encode_request};
+use kafka_wire::create_topics_request::CreatableTopic;
+use kafka_wire::fetch_request::{FetchPartition, FetchTopic};
+use kafka_wire::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_wire::{CreateTopicsRequest, FetchRequest, ProduceRequest, RequestResponsePair};
+use kafka_wire_core::StrBytes;
+
+pub(crate) const TOPIC: &str = "bench";
+pub(crate) const BATCH: usize = 1 << 20;
+
+pub(crate) struct Client {
+    stream: TcpStream,
+    id: i32,
+}
+
+impl Client {
+    pub(crate) fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, id: 0 }
+    }
+
+    pub(crate) fn create_topic(&mut self) {
+        let mut topic = CreatableTopic::default();
+        topic.name = StrBytes::from(TOPIC);
+        topic.num_partitions = 1;
+        topic.replication_factor = 1;
+        let mut request = CreateTopicsRequest::default();
+        request.topics = vec![topic];
+        request.timeout_ms = 30_000;
+        self.send(&request, 5);
+        let answer = self.receive::<CreateTopicsRequest>(5);
+        assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
+    }
+
+    /// Produces `count` batches of 1 MiB, some of them at a time.
+    pub(crate) fn produce(&mut self, count: usize) {
+        const PIPELINED: usize = 4;
+        let request = produce();
+        let mut sent = 0;
+        for answered in 0..count {
+            while sent < count.min(answered + PIPELINED) {
+                self.send(&request, 9);
+                sent += 1;
+            }
+            self.id -= (sent - answered - 1) as i32;
+            let answer = self.receive::<ProduceRequest>(9);
+            self.id += (sent - answered - 1) as i32;
+            let code = answer.responses[0].partition_responses[0].error_code;
+            assert_eq!(code, 0, "{answer:?}");
+        }
+    }
+
+    /// Asks for the records from `offset` on.
+    pub(crate) fn ask(&mut self, offset: i64) {
+        let mut partition = FetchPartition::default();
+        partition.fetch_offset = offset;
+        partition.partition_max_bytes = BATCH as i32;
+        let mut topic = FetchTopic::default();
+        topic.topic = StrBytes::from(TOPIC);
+        topic.partitions = vec![partition];
+        let mut request = FetchRequest::default();
+        request.max_wait_ms = 1_000;
+        request.min_bytes = 1;
+        request.max_bytes = i32::MAX;
+        request.topics = vec![topic];
+        self.send(&request, 4);
+    }
+
+    /// The bytes of the records asked for, and the offset after them.
+    pub(crate) fn records(&mut self, offset: i64) -> (usize, i64) {
+        let answer = self.receive::<FetchRequest>(4);
+        let partition = &answer.responses[0].partitions[0];
+        assert_eq!(partition.error_code, 0);
+        let records = partition.records.clone().unwrap_or_default();
+        let last = batches(records.clone()).last().map(|batch| batch.unwrap());
+        let next = last.map_or(offset, |batch| BatchHeader::parse(&batch).unwrap().next_offset().0);
+        (records.len(), next)
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    fn send<Req: RequestResponsePair>(&mut self, request: &Req, version: i16) {
+        self.id += 1;
+        let frame = encode_request(request, version, self.id, "bench").unwrap();
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    fn receive<Req: RequestResponsePair>(&mut self, version: i16) -> Req::Response {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; i32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut frame).unwrap();
+        decode_response::<Req>(Bytes::from(frame), version, self.id).unwrap()
+    }
+}
+
+fn produce() -> ProduceRequest {
+    let mut builder = BatchBuilder::new(Compression::None);
+    let value = vec![b'v'; 1_000];
+    while builder.size_bytes() + 1_100 < BATCH - 1_000 {
+        builder.append(Timestamp(1), None, Some(&value), &[]);
+    }
+    let mut partition = PartitionProduceData::default();
+    partition.records = Some(builder.build().unwrap());
+    let mut topic = TopicProduceData::default();
+    topic.name = StrBytes::from(TOPIC);
+    topic.partition_data = vec![partition];
+    let mut request = ProduceRequest::default();
+    request.acks = -1;
+    request.timeout_ms = 30_000;
+    request.topic_data = vec![topic];
+    request
+}
