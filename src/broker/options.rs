@@ -8,7 +8,7 @@ use crate::handlers::BrokerInfo;
 use crate::metadata::configs::ConfigMap;
 use crate::metadata::{BrokerRegistration, TopicDefaults};
 use crate::server::ServerOptions;
-use crate::storage::{LogOptions, StorageOptions};
+use crate::storage::{LogOptions, RollLimits, StorageOptions};
 
 pub(super) fn storage(config: &NodeConfig) -> StorageOptions {
     StorageOptions {
@@ -20,7 +20,7 @@ pub(super) fn storage(config: &NodeConfig) -> StorageOptions {
 
 pub(super) fn log(config: &NodeConfig) -> LogOptions {
     LogOptions {
-        segment_bytes: config.storage.segment_bytes,
+        roll: RollLimits { bytes: config.storage.segment_bytes, ..RollLimits::default() },
         index_interval_bytes: u64::from(config.storage.index_interval_bytes),
         ..LogOptions::default()
     }

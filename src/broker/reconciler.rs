@@ -153,7 +153,7 @@ impl Reconciler {
             codec: resolved.codec,
         };
         let mut log = self.log_options.clone();
-        log.segment_bytes = resolved.segment_bytes;
+        log.roll.bytes = resolved.segment_bytes;
         log.index_interval_bytes = resolved.index_interval_bytes;
         Ok(Configs { limits, log })
     }

@@ -11,7 +11,7 @@ use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, P
 
 use crate::model::{Offset, PartitionIndex, TopicId};
 use crate::storage::{
-    EntryBody, EntryId, Log, LogEntry, LogError, LogIdentity, LogOptions, Storage,
+    EntryBody, EntryId, Log, LogEntry, LogError, LogIdentity, LogOptions, RollLimits, Storage,
 };
 
 /// Bytes of a segment: below a snapshot's growth, so that a purge after one frees segments.
@@ -65,7 +65,8 @@ impl MetadataLog {
             topic_id: TopicId::ZERO,
             partition: PartitionIndex(0),
         };
-        let options = LogOptions { segment_bytes: SEGMENT_BYTES, ..LogOptions::default() };
+        let roll = RollLimits { bytes: SEGMENT_BYTES, ..RollLimits::default() };
+        let options = LogOptions { roll, ..LogOptions::default() };
         let (log, recovery) = Log::open(dir, &identity, options, storage, None)?;
         tracing::debug!(?recovery, "opened the metadata log");
         Ok(Self { log })

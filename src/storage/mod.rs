@@ -21,6 +21,7 @@ pub mod kv;
 mod locks;
 mod log;
 mod options;
+mod remover;
 mod retained;
 mod segment;
 mod segment_head;
@@ -38,9 +39,11 @@ pub use error::LogError;
 pub use file_slice::{FileSlice, slices_len};
 pub use identity::LogIdentity;
 pub use log::{
-    Appended, BatchHeaders, BatchPosition, DurableEnd, Log, Recovery, SegmentInfo, read_identity,
+    Appended, BatchHeaders, BatchPosition, Committed, DurableEnd, History, HistoryItem, Log,
+    Recovery, RetainFrom, RetentionLimits, SegmentInfo, read_identity,
 };
-pub use options::LogOptions;
+pub use options::{LogOptions, RollLimits};
+pub use remover::PurgedTotals;
 pub use shared::{Storage, StorageOptions};
 pub use syncer::SyncDone;
 pub use verify::{Problem, VerifyRange, VerifyReport, verify_log_dir};

@@ -1,13 +1,34 @@
-//! Sizes of a log.
+//! Sizes of a log, and when it begins a new segment.
 //!
 //! **Invariant:** no option changes what is on disk in a way that an older folder could not be
 //! opened with it.
 
+/// When a segment is closed and the next one begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollLimits {
+    /// A segment that holds an entry is closed before it would exceed this (`segment.bytes`).
+    pub bytes: u64,
+    /// A segment is closed before a batch that is newer than its first batch by more than this, ms
+    /// (`segment.ms`); `u64::MAX`: not by time.
+    pub ms: u64,
+    /// Up to so much is taken off `ms`, by segment, so that not all logs roll at the same time
+    /// (`segment.jitter.ms`).
+    pub jitter_ms: u64,
+}
+
+impl Default for RollLimits {
+    fn default() -> Self {
+        Self { bytes: 1 << 30, ms: u64::MAX, jitter_ms: 0 }
+    }
+}
+
 /// Sizes by which a log lays out its files, all in bytes.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// A segment that holds an entry is closed before it would exceed this (`segment.bytes`).
-    pub segment_bytes: u64,
+    /// When a segment is closed; can be changed later, see [`Log::set_roll_limits`].
+    ///
+    /// [`Log::set_roll_limits`]: super::Log::set_roll_limits
+    pub roll: RollLimits,
     /// An index entry at most every so many bytes (`index.interval.bytes`).
     pub index_interval_bytes: u64,
     /// First and smallest step by which a segment is preallocated. Small: thousands of idle
@@ -23,7 +44,7 @@ pub struct LogOptions {
 impl Default for LogOptions {
     fn default() -> Self {
         Self {
-            segment_bytes: 1 << 30,
+            roll: RollLimits::default(),
             index_interval_bytes: 4096,
             preallocate_min_bytes: 64 << 10,
             preallocate_max_bytes: 8 << 20,

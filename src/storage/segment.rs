@@ -12,13 +12,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::UNIX_EPOCH;
 
 use super::disk::Disk;
 use super::durable_file::temporary;
 use super::frame::{FRAME_HEADER_BYTES, Item};
 use super::index::{Index, IndexEntry};
+use super::remover::Remover;
 use super::segment_head::SegmentHead;
 use super::walker::{Cursor, Located, Step, Walker};
 use super::{LogError, LogOptions};
@@ -26,6 +28,7 @@ use crate::model::{Offset, Timestamp};
 
 const EXTENSION: &str = "log";
 const UNKNOWN: u64 = u64::MAX;
+const UNKNOWN_TIME: i64 = i64::MIN;
 
 /// Where something ends: a segment, or the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub(super) struct Segment {
     file: OnceLock<Arc<File>>,
     /// Bytes of a sealed segment, once known; else [`UNKNOWN`].
     sealed_len: AtomicU64,
+    /// Largest timestamp of a sealed segment's batches, once known; else [`UNKNOWN_TIME`].
+    max_timestamp: AtomicI64,
     index: Index,
     /// Set when the index was loaded and, for a sealed segment, completed.
     index_ready: OnceLock<()>,
@@ -91,6 +96,7 @@ impl Segment {
             head_bytes,
             file: OnceLock::new(),
             sealed_len: AtomicU64::new(UNKNOWN),
+            max_timestamp: AtomicI64::new(UNKNOWN_TIME),
             index,
             index_ready: OnceLock::new(),
         }
@@ -131,6 +137,28 @@ impl Segment {
     /// Notes the size of a segment that is sealed, or with `None` that it is appended to again.
     pub(super) fn set_sealed_len(&self, len: Option<u64>) {
         self.sealed_len.store(len.unwrap_or(UNKNOWN), Ordering::Release);
+        if len.is_none() {
+            self.max_timestamp.store(UNKNOWN_TIME, Ordering::Release);
+        }
+    }
+
+    /// Largest timestamp of a sealed segment's batches, if it is in memory.
+    pub(super) fn max_timestamp(&self) -> Option<Timestamp> {
+        let known = self.max_timestamp.load(Ordering::Acquire);
+        (known != UNKNOWN_TIME).then_some(Timestamp(known))
+    }
+
+    /// Keeps a sealed segment's largest timestamp in memory.
+    pub(super) fn set_max_timestamp(&self, timestamp: Timestamp) {
+        self.max_timestamp.store(timestamp.0, Ordering::Release);
+    }
+
+    /// When the file was last written to.
+    pub(super) fn modified(&self) -> Result<Timestamp, LogError> {
+        let inspect = || LogError::io("inspect", &self.path);
+        let meta = fs::metadata(&self.path).map_err(inspect())?;
+        let since = meta.modified().map_err(inspect())?.duration_since(UNIX_EPOCH);
+        Ok(Timestamp(since.map_or(0, |since| since.as_millis() as i64)))
     }
 
     /// The index as it is in memory; `open` of the log loads the active segment's.
@@ -242,6 +270,17 @@ impl Segment {
     /// The error for a walk that met something that does not belong there.
     pub(super) fn corrupt(&self, position: u64, what: impl Into<String>) -> LogError {
         LogError::Corrupt { path: self.path.clone(), position, what: what.into() }
+    }
+
+    /// Hands the file and its index over to be deleted: its entries are purged. Who reads it now
+    /// can go on.
+    pub(super) fn retire(&self, remover: &Remover) -> Result<(), LogError> {
+        // Opened now for readers to come; where that fails, they will find out.
+        let _ = self.file();
+        for path in [self.index.path(), &self.path] {
+            remover.remove(path).map_err(LogError::io("delete", path))?;
+        }
+        Ok(())
     }
 
     /// Removes the file and its index.

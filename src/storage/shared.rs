@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use super::cache::CacheBudget;
 use super::disk::{Disk, FatalHook, SystemDisk, abort_process};
+use super::remover::{PurgedTotals, Remover};
 use super::syncer::{Syncer, VolumeSync};
+use crate::model::{Clock, SystemClock};
 
 /// Shared by the logs of a process. Clone shares it.
 #[derive(Clone)]
@@ -20,6 +22,8 @@ pub struct Storage {
     pub(super) fatal: FatalHook,
     /// Number of the device whose logs may be synced all at once.
     pub(super) volume: Option<u64>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) remover: Arc<Remover>,
 }
 
 /// How a [`Storage`] is made.
@@ -35,6 +39,8 @@ pub struct StorageOptions {
     pub disk: Arc<dyn Disk>,
     /// Called at the first write or sync that fails.
     pub fatal: FatalHook,
+    /// Tells the age of segments whose records have no timestamps.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for StorageOptions {
@@ -46,6 +52,7 @@ impl Default for StorageOptions {
             volume: None,
             disk: Arc::new(SystemDisk),
             fatal: abort_process(),
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -66,7 +73,15 @@ impl Storage {
             cache: Arc::new(CacheBudget::new(options.cache_bytes_max)),
             disk: options.disk,
             fatal: options.fatal,
+            clock: options.clock,
+            remover: Arc::default(),
         }
+    }
+
+    /// Segments that retention has deleted in this process, and their bytes.
+    #[must_use]
+    pub fn purged(&self) -> PurgedTotals {
+        self.remover.totals()
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use crate::model::record_batch::{self, BatchError, BatchHeader};
-use crate::model::{LeaderEpoch, Offset};
+use crate::model::{LeaderEpoch, Offset, Timestamp};
 use crate::storage::cache::{Cached, CachedBody};
 use crate::storage::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Item};
 use crate::storage::locks::{lock, read, write};
@@ -49,6 +49,11 @@ pub(super) struct Writer {
     /// Size of the active segment's file: behind the end it holds zeros.
     pub(super) allocated: u64,
     pub(super) due: IndexDue,
+    /// Timestamp of the active segment's first batch, [`Timestamp::NONE`] without a batch; `None`
+    /// until it is looked up.
+    pub(super) first_timestamp: Option<Timestamp>,
+    /// Since when the segment has been the active one, as far as this process knows.
+    pub(super) since: Timestamp,
     pub(super) closed: bool,
 }
 
@@ -126,10 +131,10 @@ impl Inner {
 
     /// Writes as many entries as go into the active segment, at least one; rolls before if none do.
     fn append_run(&self, writer: &mut Writer, planned: &[Planned]) -> Result<usize, LogError> {
-        let mut fit = self.count_fitting(planned);
+        let mut fit = self.count_fitting(writer, planned)?;
         if fit == 0 {
             self.roll(writer)?;
-            fit = self.count_fitting(planned);
+            fit = self.count_fitting(writer, planned)?;
         }
         let run = &planned[..fit];
         let (segment, end) = {
@@ -143,6 +148,7 @@ impl Inner {
         for plan in run {
             let located = Located { item: plan.item, position: at, index: plan.id.index };
             writer.due.note(&located, segment.index(), self.options.index_interval_bytes);
+            writer.note_first(&plan.item);
             at = located.end();
         }
         self.show(run, at);
@@ -150,20 +156,21 @@ impl Inner {
     }
 
     /// How many of the entries the active segment takes. An empty one takes any first entry.
-    fn count_fitting(&self, planned: &[Planned]) -> usize {
+    fn count_fitting(&self, writer: &mut Writer, planned: &[Planned]) -> Result<usize, LogError> {
+        let mut age = self.segment_age(writer)?;
+        let bytes_max = read(&self.roll).bytes;
         let view = read(&self.view);
         let head = &view.active().head;
         let mut position = view.end.position;
         let mut empty = view.end.next_index == head.first_index;
-        planned
-            .iter()
-            .take_while(|plan| {
-                position += plan.item.size() as u64;
-                let offsets = plan.item.next_offset().0 - head.base_offset.0;
-                let fits = position <= self.options.segment_bytes && offsets <= i64::from(i32::MAX);
-                std::mem::take(&mut empty) || fits
-            })
-            .count()
+        let fitting = planned.iter().take_while(|plan| {
+            position += plan.item.size() as u64;
+            let offsets = plan.item.next_offset().0 - head.base_offset.0;
+            let fits = position <= bytes_max && offsets <= i64::from(i32::MAX);
+            let young = age.admits(&plan.item);
+            std::mem::take(&mut empty) || (fits && young)
+        });
+        Ok(fitting.count())
     }
 
     /// Makes the new entries visible.
@@ -192,7 +199,7 @@ impl Inner {
         let options = &self.options;
         let (least, most) = (options.preallocate_min_bytes, options.preallocate_max_bytes);
         let step = writer.allocated.clamp(least, most.max(least));
-        let wish = (writer.allocated + step).min(options.segment_bytes).max(need);
+        let wish = (writer.allocated + step).min(read(&self.roll).bytes).max(need);
         for target in [wish, need] {
             let len = target - writer.allocated;
             match rustix::fs::fallocate(file, FallocateFlags::empty(), writer.allocated, len) {
@@ -275,9 +282,10 @@ impl Inner {
         let segment =
             Segment::create(&self.dir, name_taken, head, &Watched(self), false).map_err(refused)?;
         old.set_sealed_len(Some(end.position));
-        writer.allocated = segment.head_bytes;
-        writer.due = IndexDue::after(None, segment.head_bytes);
+        old.set_max_timestamp(writer.due.max_timestamp);
+        writer.begin_segment(&segment, self.storage.clock.now());
         let mut view = write(&self.view);
+        view.sealed_bytes += end.position;
         view.end.position = segment.head_bytes;
         view.segments.push(Arc::new(segment));
         Ok(())

@@ -18,9 +18,16 @@ impl Log {
     ///
     /// [`EntryBody::Membership`]: crate::storage::EntryBody::Membership
     pub fn last_membership(&self, upto: u64) -> Result<Option<LogEntry>, LogError> {
-        let parts = read(&self.0.view).parts_from(0)?;
+        let (parts, first) = {
+            let view = read(&self.0.view);
+            (view.parts_from(0)?, view.first_index())
+        };
         for part in parts.iter().rev().filter(|part| part.segment.head.first_index <= upto) {
             if let Some(index) = self.membership_in(part, upto)? {
+                if index < first {
+                    // Purged, though its segment is still there.
+                    return Ok(None);
+                }
                 return Ok(self.read_entries(index..index + 1, u64::MAX)?.pop());
             }
         }

@@ -17,11 +17,15 @@
 
 mod append;
 mod fetch;
+mod history;
 mod membership;
 mod open;
 mod purge;
 mod read;
 mod recovery;
+mod retention;
+mod roll;
+mod snapshot;
 mod sync;
 mod timestamps;
 mod truncate;
@@ -38,8 +42,10 @@ use std::sync::{Arc, Mutex, RwLock};
 
 pub use append::Appended;
 pub use fetch::{BatchHeaders, BatchPosition};
+pub use history::{History, HistoryItem};
 pub(super) use open::segment_paths;
 pub use open::{Recovery, read_identity};
+pub use retention::{Committed, RetainFrom, RetentionLimits};
 pub use sync::DurableEnd;
 pub use view::SegmentInfo;
 
@@ -50,7 +56,7 @@ use super::cache::EntryCache;
 use super::checkpoint::CheckpointFile;
 use super::locks::read;
 use super::syncer::SyncTicket;
-use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, Storage};
+use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, RollLimits, Storage};
 use crate::model::{LeaderEpoch, Offset};
 
 /// A partition's log. Clone shares it.
@@ -61,6 +67,8 @@ struct Inner {
     dir: PathBuf,
     identity: LogIdentity,
     options: LogOptions,
+    /// When the active segment is closed; `options` says how it was when the log was opened.
+    roll: RwLock<RollLimits>,
     storage: Storage,
     writer: Mutex<Writer>,
     view: RwLock<View>,
@@ -93,7 +101,7 @@ impl Log {
         read(&self.0.view).end.next_offset
     }
 
-    /// The first retained offset.
+    /// The first offset that is served. It lies within a segment where records were deleted.
     #[must_use]
     pub fn start_offset(&self) -> Offset {
         read(&self.0.view).start_offset()
@@ -146,7 +154,11 @@ impl Log {
         epoch: LeaderEpoch,
         end: Offset,
     ) -> Option<(LeaderEpoch, Offset)> {
-        read(&self.0.view).epochs.end_offset(epoch, end)
+        let view = read(&self.0.view);
+        let (found, end) = view.epochs.end_offset(epoch, end)?;
+        // An epoch that ended before the start is not known any more; the first known begins there.
+        let start = view.start_offset();
+        Some(if end < start { (epoch, start) } else { (found, end) })
     }
 
     /// The newest epoch in the log.

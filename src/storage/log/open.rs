@@ -15,6 +15,7 @@ use crate::storage::cache::EntryCache;
 use crate::storage::checkpoint::{Checkpoint, CheckpointFile};
 use crate::storage::durable_file::TEMPORARY;
 use crate::storage::epochs::Epochs;
+use crate::storage::remover::GONE;
 use crate::storage::retained::Retained;
 use crate::storage::segment::{self, Segment};
 use crate::storage::segment_head::SegmentHead;
@@ -76,14 +77,24 @@ impl Log {
         let recovered = recover(dir, found, &options, storage, durable_hint)?;
         let Recovered { segments, end, last_term, epochs, allocated, due, durable, report } =
             recovered;
-        let generation = 0;
+        let (generation, start) = (0, Offset::ZERO);
+        let sealed_bytes = View::sealed_bytes_of(&segments)?;
+        let view =
+            View { segments, end, retained, start, sealed_bytes, epochs, last_term, generation };
         let inner = Inner {
             dir: dir.to_owned(),
             identity: identity.clone(),
+            roll: RwLock::new(options.roll),
             options,
             storage: storage.clone(),
-            writer: Mutex::new(Writer { allocated, due, closed: false }),
-            view: RwLock::new(View { segments, end, retained, epochs, last_term, generation }),
+            writer: Mutex::new(Writer {
+                allocated,
+                due,
+                first_timestamp: None,
+                since: storage.clock.now(),
+                closed: false,
+            }),
+            view: RwLock::new(view),
             cache: EntryCache::new(Arc::clone(&storage.cache)),
             ticket: SyncTicket::default(),
             sync: Mutex::new(SyncState {
@@ -194,8 +205,9 @@ fn lost(dir: &Path, missing_index: u64, durable_index: u64) -> LogError {
 fn remove_temporary(dir: &Path) -> Result<(), LogError> {
     for entry in fs::read_dir(dir).map_err(LogError::io("list", dir))? {
         let path = entry.map_err(LogError::io("list", dir))?.path();
-        if path.extension().is_some_and(|e| e == TEMPORARY) {
-            fs::remove_file(&path).map_err(LogError::io("delete", &path))?;
+        if path.extension().is_some_and(|e| e == TEMPORARY || e == GONE) {
+            // A log that was just closed may still be at it.
+            segment::remove_if_there(&path).map_err(LogError::io("delete", &path))?;
         }
     }
     Ok(())

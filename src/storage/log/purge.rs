@@ -10,7 +10,7 @@ use crate::storage::checkpoint::Checkpoint;
 use crate::storage::epochs::Epochs;
 use crate::storage::locks::{lock, read, write};
 use crate::storage::retained::Retained;
-use crate::storage::segment::{End, IndexDue, Segment};
+use crate::storage::segment::{End, Segment};
 use crate::storage::segment_head::SegmentHead;
 use crate::storage::{EntryId, LogError};
 
@@ -19,8 +19,8 @@ use super::{Inner, Log, Watched};
 
 impl Log {
     /// Forgets every entry up to and including `upto`; the start offset moves to the first record
-    /// after it. Deletes the sealed segments that hold nothing else. Durable on return. Does nothing
-    /// where `upto` was purged before.
+    /// after it, unless it is behind it already. Deletes the sealed segments that hold nothing else,
+    /// soon after. Durable on return. Does nothing where `upto` was purged before.
     ///
     /// # Errors
     /// [`LogError::OutOfRange`] when the log ends before `upto` (a snapshot's beginning: use
@@ -58,12 +58,26 @@ impl Log {
             view.epochs.purge_before(upto + 1, start_offset);
             let next_firsts = view.segments.iter().skip(1).map(|s| s.head.first_index);
             let count = next_firsts.take_while(|first| *first <= upto + 1).count();
-            view.segments.drain(..count).collect::<Vec<_>>()
+            let gone = view.segments.drain(..count).collect::<Vec<_>>();
+            for segment in &gone {
+                view.sealed_bytes -= segment.sealed_len()?;
+            }
+            gone
         };
         for segment in &gone {
-            segment.delete()?;
+            segment.retire(&inner.storage.remover)?;
+            inner.storage.remover.count(segment.sealed_len()?);
         }
         Ok(())
+    }
+
+    /// Deletes the records below `offset`, of which nothing is served from now on; their segments stay
+    /// until they are purged. The start offset never goes back, nor behind the end offset.
+    ///
+    /// Kept in memory: whoever calls it knows the offset again when the log is opened.
+    pub fn raise_start(&self, offset: Offset) {
+        let mut view = write(&self.0.view);
+        view.start = view.start.max(offset.min(view.end.next_offset));
     }
 
     /// Empties the log, which goes on after `last` at `start_offset`: a snapshot was installed.
@@ -112,12 +126,12 @@ impl Inner {
             next_index: last.index + 1,
             next_offset: start_offset,
         };
-        writer.allocated = segment.head_bytes;
-        writer.due = IndexDue::after(None, segment.head_bytes);
+        writer.begin_segment(&segment, self.storage.clock.now());
         {
             let mut view = write(&self.view);
             view.generation += 1;
             view.segments = vec![Arc::new(segment)];
+            view.sealed_bytes = 0;
             view.end = end;
             view.retained = Some(mark(false));
             view.epochs = Epochs::default();

@@ -18,7 +18,7 @@ use crate::storage::walker::Step;
 
 use super::append::Writer;
 use super::sync::DurableEnd;
-use super::view::Part;
+use super::view::{Part, View};
 use super::{Inner, Log, Watched};
 
 impl Log {
@@ -45,6 +45,7 @@ impl Inner {
             let mut view = write(&self.view);
             view.generation += 1;
             let dropped = view.segments.split_off(at + 1);
+            view.sealed_bytes = View::sealed_bytes_of(&view.segments)?;
             view.end = end;
             view.epochs.truncate_from(next_index);
             let before = next_index.checked_sub(1);
@@ -70,7 +71,7 @@ impl Inner {
             .sync_data(file)
             .map_err(|error| self.fail("sync", &segment.path, error))?;
         segment.set_sealed_len(None);
-        (writer.allocated, writer.due) = (end.position, due);
+        (writer.allocated, writer.due, writer.first_timestamp) = (end.position, due, None);
         self.note_durable(&end);
         Ok(())
     }

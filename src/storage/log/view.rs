@@ -20,6 +20,10 @@ pub(super) struct View {
     /// End of the last segment.
     pub(super) end: End,
     pub(super) retained: Option<Retained>,
+    /// Records below it are deleted, though their segment may be there: see [`Log::raise_start`].
+    pub(super) start: Offset,
+    /// Bytes of all segments but the last.
+    pub(super) sealed_bytes: u64,
     pub(super) epochs: Epochs,
     /// Term of the last entry, or of the purged one.
     pub(super) last_term: Option<u64>,
@@ -45,7 +49,18 @@ impl View {
     }
 
     pub(super) fn start_offset(&self) -> Offset {
+        self.base_offset().max(self.start)
+    }
+
+    /// The offset of the first record that is held, or would be.
+    pub(super) fn base_offset(&self) -> Offset {
         self.retained.map_or(Offset::ZERO, |r| r.start_offset)
+    }
+
+    /// Counts the sealed segments' bytes.
+    pub(super) fn sealed_bytes_of(segments: &[Arc<Segment>]) -> Result<u64, LogError> {
+        let sealed = &segments[..segments.len().saturating_sub(1)];
+        sealed.iter().map(|segment| segment.sealed_len()).sum()
     }
 
     pub(super) fn first_index(&self) -> u64 {
@@ -141,7 +156,8 @@ impl Log {
     /// # Errors
     /// [`LogError::Io`].
     pub fn size_bytes(&self) -> Result<u64, LogError> {
-        Ok(self.parts()?.iter().map(|p| p.end.position).sum())
+        let view = read(&self.0.view);
+        Ok(view.sealed_bytes + view.end.position)
     }
 
     pub(super) fn parts(&self) -> Result<Vec<Part>, LogError> {

@@ -131,7 +131,7 @@ fn without_a_recovery_point_the_hint_or_the_bytes_themselves_tell_damage() {
 fn an_unwritten_sector_before_sound_entries_is_a_tear() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(dir.path());
-    let options = LogOptions { segment_bytes: 1 << 20, ..small() };
+    let options = LogOptions { roll: RollLimits { bytes: 1 << 20, ..small().roll }, ..small() };
     drop(log);
     let (log, _) = Log::open(dir.path(), &identity(), options, &uncached(), None).unwrap();
     let want = append_each(&log, &[blank(1, 0), batch(1, 1, 1, 3000), batch(1, 2, 1, 3000)]);

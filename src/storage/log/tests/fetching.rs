@@ -68,7 +68,7 @@ fn slices_hold_whole_batches_and_no_frame() {
 #[test]
 fn a_long_fetch_is_few_slices() {
     let dir = tempfile::tempdir().unwrap();
-    let options = LogOptions { segment_bytes: 1 << 20, ..small() };
+    let options = LogOptions { roll: RollLimits { bytes: 1 << 20, ..small().roll }, ..small() };
     let (log, _) = Log::open(dir.path(), &identity(), options, &uncached(), None).unwrap();
     log.append(&[blank(1, 0)]).unwrap();
     for index in 1..1000 {

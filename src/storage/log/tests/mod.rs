@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 mod fetching;
 mod model;
+mod retaining;
 mod syncing;
 mod verifying;
 
@@ -15,8 +16,8 @@ use bytes::Bytes;
 use crate::model::record_batch::{CRC_START, tests::opaque_batch};
 use crate::model::{Offset, PartitionIndex, Timestamp, TopicId};
 use crate::storage::{
-    EntryBody, FileSlice, Log, LogEntry, LogError, LogIdentity, LogOptions, Recovery, Storage,
-    StorageOptions,
+    EntryBody, FileSlice, Log, LogEntry, LogError, LogIdentity, LogOptions, Recovery, RollLimits,
+    Storage, StorageOptions,
 };
 
 fn identity() -> LogIdentity {
@@ -30,7 +31,7 @@ fn identity() -> LogIdentity {
 /// Segments and index intervals so small that a few entries exercise them.
 fn small() -> LogOptions {
     LogOptions {
-        segment_bytes: 2000,
+        roll: RollLimits { bytes: 2000, ..RollLimits::default() },
         index_interval_bytes: 200,
         preallocate_min_bytes: 1024,
         preallocate_max_bytes: 4096,
@@ -133,7 +134,11 @@ fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        // A purged file may be on its way out.
+        let is_gone = entry.path().extension().is_some_and(|extension| extension == "gone");
+        if !is_gone {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
     }
 }
 

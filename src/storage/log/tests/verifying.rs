@@ -17,7 +17,7 @@ fn fill(log: &Log) {
 fn replicas_with_the_same_records_have_the_same_hash() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fill(&open(a.path()).0);
-    let options = LogOptions { segment_bytes: 1 << 20, ..small() };
+    let options = LogOptions { roll: RollLimits { bytes: 1 << 20, ..small().roll }, ..small() };
     fill(&Log::open(b.path(), &identity(), options, &uncached(), None).unwrap().0);
     let verify = |dir: &Path, upto| {
         let report = verify_log_dir(dir, VerifyRange { upto, ..VerifyRange::default() }).unwrap();
