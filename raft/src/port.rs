@@ -44,7 +44,8 @@ pub trait LogPort: Send + Sync + 'static {
     fn truncate_after(&self, last: Option<LogId>) -> io::Result<()>;
 
     /// Forgets everything up to `upto`, inclusive. `upto` may lie beyond the last entry after a
-    /// snapshot was installed: the log is then empty and continues behind `upto`.
+    /// snapshot was installed: the log is then empty and continues behind `upto`. By then
+    /// [`StateMachine::install_snapshot`] has returned, which may have seen to it already.
     fn purge(&self, upto: LogId) -> io::Result<()>;
 
     /// The entries that mark the terms between `first` and `last`, both inclusive: `first`, the
@@ -67,7 +68,8 @@ pub trait StateMachine: Send + Sync + 'static {
     /// before them. [`StateMachine::current_snapshot`] returns it from now on.
     fn build_snapshot(&self) -> io::Result<Snapshot>;
 
-    /// Replaces the state by the leader's snapshot; durable on return.
+    /// Replaces the state by the leader's snapshot; durable on return. Entries behind the snapshot
+    /// stay where the log holds its last entry.
     fn install_snapshot(&self, snapshot: Snapshot) -> io::Result<()>;
 
     /// The last snapshot built or installed.

@@ -10,6 +10,7 @@ mod listeners;
 mod node;
 mod options;
 mod reconciler;
+mod retention;
 mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

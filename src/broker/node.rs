@@ -9,11 +9,12 @@
 //! another start would miss.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use jackdaw_raft::{ClusterId, NodeId, NodeOptions, RaftNode, Timing};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::admin_backend::LiveAdmin;
@@ -22,6 +23,7 @@ use super::hard_states::HardStates;
 use super::listeners::Listeners;
 use super::options;
 use super::reconciler::{Failures, Reconciler};
+use super::retention::Retention;
 use crate::admin;
 use crate::config::NodeConfig;
 use crate::group::{Coordinator, CoordinatorParts, MonotonicTicks, Term};
@@ -29,7 +31,7 @@ use crate::handlers::{Context, Dispatcher, MetadataContext, Rooms, SessionCache}
 use crate::metadata::{BrokerRegistration, KvPairs, Metadata, MetadataLog, MetadataOptions};
 use crate::metrics::Metrics;
 use crate::model::{Clock, SystemClock};
-use crate::partition::PartitionSet;
+use crate::partition::{PartitionSet, PurgeSender};
 use crate::server::Server;
 use crate::storage::kv::Kv;
 use crate::storage::{DataDir, Storage};
@@ -121,6 +123,8 @@ impl Node {
         let failed = Arc::new(Mutex::new(Failures::new()));
         let (rounds, reconciled) = watch::channel(0);
         let registered = node.register(&metadata, &registration);
+        let metrics = Arc::new(Metrics::new(config.node_id.0));
+        let purges = node.retain(&config, &metrics);
         let reconciler = Reconciler {
             broker: config.node_id,
             metadata: metadata.clone(),
@@ -131,13 +135,13 @@ impl Node {
             raft: node.raft.clone(),
             hard_states: node.disk.hard_states.clone(),
             partitions: Arc::clone(&node.partitions),
+            purges,
             failed: Arc::clone(&failed),
             registered: registered.clone(),
             rounds,
         };
         node.tasks.push(tokio::spawn(reconciler.run()));
 
-        let metrics = Arc::new(Metrics::new(config.node_id.0));
         let context = node.context(&config, &metadata, registration, Arc::clone(&metrics));
         let server = Server::new(options::server(&config), Arc::new(Dispatcher::new(context)));
         let stopping = node.stopping.subscribe();
@@ -162,6 +166,21 @@ impl Node {
             "serving"
         );
         Ok(node)
+    }
+
+    /// Deletes old records; where partitions say that they have some to purge.
+    fn retain(&mut self, config: &NodeConfig, metrics: &Arc<Metrics>) -> PurgeSender {
+        let retention = Retention {
+            interval: Duration::from_millis(config.storage.retention_check_interval_ms),
+            partitions: Arc::clone(&self.partitions),
+            clock: Arc::new(SystemClock),
+            storage: self.disk.storage.clone(),
+            metrics: Arc::clone(metrics),
+        };
+        let (purges, queue) = mpsc::unbounded_channel();
+        self.tasks.push(tokio::spawn(retention.clone().purge(queue)));
+        self.tasks.push(tokio::spawn(retention.run()));
+        purges
     }
 
     /// Keeps this broker registered; tells when it first was. From then on its image holds everything

@@ -64,6 +64,7 @@ pub(super) fn statics(config: &NodeConfig) -> ConfigMap {
         ("default.replication.factor", config.topics.replication_factor.to_string()),
         ("auto.create.topics.enable", config.topics.auto_create.to_string()),
         ("log.segment.bytes", config.storage.segment_bytes.to_string()),
+        ("log.retention.check.interval.ms", config.storage.retention_check_interval_ms.to_string()),
         ("log.index.interval.bytes", config.storage.index_interval_bytes.to_string()),
         ("socket.request.max.bytes", config.limits.frame_bytes_max.to_string()),
     ]

@@ -23,8 +23,12 @@ use super::lock;
 use crate::metadata::configs::InvalidValue;
 use crate::metadata::{Metadata, MetadataDelta, MetadataImage, TopicImage, partition_group};
 use crate::model::{BrokerId, PartitionIndex, TopicId, TopicPartition};
-use crate::partition::{OpenPartition, Partition, PartitionSet, RecordLimits};
-use crate::storage::{DataDir, Log, LogIdentity, LogOptions, Storage, read_identity};
+use crate::partition::{
+    OpenPartition, Partition, PartitionSet, PurgeSender, RecordLimits, RetentionPolicy,
+};
+use crate::storage::{
+    DataDir, Log, LogIdentity, LogOptions, RetentionLimits, RollLimits, Storage, read_identity,
+};
 
 /// Partitions opened at the same time: opening reads the log, which is bound by the disk.
 const OPENING_MAX: usize = 8;
@@ -44,6 +48,8 @@ pub(super) struct Reconciler {
     pub(super) raft: RaftNode,
     pub(super) hard_states: Arc<dyn HardStateStore>,
     pub(super) partitions: Arc<PartitionSet>,
+    /// Where partitions announce that they have something to purge.
+    pub(super) purges: PurgeSender,
     /// Partitions that could not be opened, with the reason; not tried again until a restart.
     pub(super) failed: Arc<Mutex<Failures>>,
     /// Whether this node's image has caught up with the cluster.
@@ -66,6 +72,7 @@ struct Assigned {
 /// What a topic's configs mean for its partitions.
 struct Configs {
     limits: RecordLimits,
+    retention: RetentionPolicy,
     log: LogOptions,
 }
 
@@ -132,7 +139,11 @@ impl Reconciler {
                 && let Some(topic) = image.topic_by_id(partition.topic_id())
             {
                 match self.configs(topic) {
-                    Ok(configs) => partition.set_limits(configs.limits),
+                    Ok(configs) => {
+                        partition.set_limits(configs.limits);
+                        partition.set_retention(configs.retention);
+                        partition.log().set_roll_limits(configs.log.roll);
+                    }
                     // Written by another version: what was in force stays in force.
                     Err(error) => tracing::error!(topic = %topic.name, %error, "a bad config"),
                 }
@@ -153,9 +164,17 @@ impl Reconciler {
             codec: resolved.codec,
         };
         let mut log = self.log_options.clone();
-        log.roll.bytes = resolved.segment_bytes;
+        log.roll = RollLimits {
+            bytes: resolved.segment_bytes,
+            ms: resolved.segment_ms,
+            jitter_ms: resolved.segment_jitter_ms,
+        };
         log.index_interval_bytes = resolved.index_interval_bytes;
-        Ok(Configs { limits, log })
+        let retention = RetentionPolicy {
+            delete: resolved.delete,
+            limits: RetentionLimits { ms: resolved.retention_ms, bytes: resolved.retention_bytes },
+        };
+        Ok(Configs { limits, retention, log })
     }
 
     async fn round(&self, image: &MetadataImage) {
@@ -228,6 +247,8 @@ impl Reconciler {
             group,
             log,
             limits: configs.limits,
+            retention: configs.retention,
+            purges: self.purges.clone(),
             hard_state,
             node: &self.raft,
         })

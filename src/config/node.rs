@@ -126,6 +126,8 @@ pub struct StorageConfig {
     pub segment_bytes: u64,
     /// Log bytes between two entries of the offset index (`log.index.interval.bytes`).
     pub index_interval_bytes: u32,
+    /// How often a node looks for records that are too old (`log.retention.check.interval.ms`), ms.
+    pub retention_check_interval_ms: u64,
     /// Recent entries kept in memory for replication and reading, all partitions together, bytes.
     pub cache_bytes: u64,
 }
@@ -135,6 +137,7 @@ impl Default for StorageConfig {
         Self {
             segment_bytes: 1024 * 1024 * 1024,
             index_interval_bytes: 4096,
+            retention_check_interval_ms: 300_000,
             cache_bytes: 64 * 1024 * 1024,
         }
     }

@@ -269,6 +269,12 @@ fn check_ranges(file: &FileConfig) -> Result<(), ConfigError> {
         ("raft.peer_dead_ms", raft.peer_dead_ms, raft.heartbeat_ms * 2, 120_000),
         ("storage.segment_bytes", storage.segment_bytes, 64 * KIB, 2 * GIB - 1),
         ("storage.index_interval_bytes", u64::from(storage.index_interval_bytes), 64, GIB),
+        (
+            "storage.retention_check_interval_ms",
+            storage.retention_check_interval_ms,
+            10,
+            i64::MAX as u64,
+        ),
         ("storage.cache_bytes", storage.cache_bytes, 0, u64::MAX),
         ("groups.session_timeout_min_ms", groups.session_timeout_min_ms, 1, 1_800_000),
         (

@@ -33,6 +33,8 @@ pub struct Metrics {
     pub batches_in: Counter,
     /// Bytes of record batches sent to consumers.
     pub bytes_out: Counter,
+    segments_deleted: Counter,
+    bytes_deleted: Counter,
     connections: Gauge,
     connections_accepted: Counter,
     connections_refused: Counter,
@@ -158,9 +160,14 @@ impl Metrics {
         let connections_accepted = counter("connections_accepted", "Client connections accepted");
         let connections_refused =
             counter("connections_refused", "Connections closed for what they sent");
+        let segments_deleted =
+            counter("segments_deleted", "Segments deleted because their entries were purged");
         let (bytes_in, bytes_out) = (Counter::default(), Counter::default());
         let help = "Record batches accepted by this node as leader";
         registry.register_with_unit("in", help, Unit::Bytes, bytes_in.clone());
+        let bytes_deleted = Counter::default();
+        let help = "Segments deleted because their entries were purged";
+        registry.register_with_unit("deleted", help, Unit::Bytes, bytes_deleted.clone());
         let help = "Record batches sent to consumers";
         registry.register_with_unit("out", help, Unit::Bytes, bytes_out.clone());
         let (connections, request_bytes_inflight) = (Gauge::default(), Gauge::default());
@@ -180,6 +187,8 @@ impl Metrics {
             bytes_in,
             batches_in,
             bytes_out,
+            segments_deleted,
+            bytes_deleted,
             connections,
             connections_accepted,
             connections_refused,
@@ -204,6 +213,13 @@ impl Metrics {
             let _ = writeln!(text, "# EOF");
         }
         text
+    }
+
+    /// Sets what retention has deleted on this node since its start.
+    pub fn set_purged(&self, segments: u64, bytes: u64) {
+        // The storage counts; what is shown only ever grows, as its counters do.
+        self.segments_deleted.inner().store(segments, Ordering::Relaxed);
+        self.bytes_deleted.inner().store(bytes, Ordering::Relaxed);
     }
 
     fn set_sockets(&self, sockets: SocketSample) {
@@ -231,6 +247,7 @@ mod tests {
         let metrics = Metrics::new(3);
         metrics.records_in.inc_by(5);
         metrics.bytes_in.inc_by(500);
+        metrics.set_purged(2, 700);
         metrics.requests.observe(0, Duration::from_micros(700), false);
         metrics.requests.observe(1, Duration::from_millis(20), true);
         let replica = ReplicaSample {
@@ -246,6 +263,8 @@ mod tests {
         for line in [
             "jackdaw_records_in_total 5",
             "jackdaw_in_bytes_total 500",
+            "jackdaw_segments_deleted_total 2",
+            "jackdaw_deleted_bytes_total 700",
             "jackdaw_connections 1",
             "jackdaw_connections_accepted_total 4",
             "jackdaw_partition_leaders 1",

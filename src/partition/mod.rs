@@ -3,22 +3,30 @@
 //! ```text
 //! produce ─► Partition::append ─► Sequencer ─► Group::propose ─► PartitionLog ─► storage::Log
 //!                                                    │ committed
-//! fetch  ◄─ Partition::read ◄─ high watermark ◄─ PartitionMachine
+//! fetch  ◄─ Partition::read ◄─ high watermark ◄─ PartitionMachine ─► start offset, snapshot
 //! ```
 //!
 //! **Invariant:** nothing below the high watermark is ever truncated, and nothing above it is served.
 //! **Elsewhere:** consensus (`jackdaw-raft`), files (`storage`), which partitions run (`broker`).
 
 mod admission;
+mod command;
 mod error;
 mod limits;
+mod producer_codec;
 mod producer_state;
 mod raft_log;
+mod rebuild;
 mod replica;
+mod retention;
 mod sequencer;
 mod set;
+mod snapshot;
 mod state_machine;
 mod timestamps;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +34,7 @@ pub use error::{OpenError, PartitionError};
 pub use limits::RecordLimits;
 pub use producer_state::SequenceError;
 pub use replica::{Acks, AppendHandle, Found, OpenPartition, Partition, Read, TimestampQuery};
+pub use retention::{PurgeKey, PurgeSender, RetentionPolicy};
 pub use set::PartitionSet;
 
 /// Locks state that stays consistent even if a holder panicked.

@@ -14,7 +14,7 @@ use crate::model::record_batch::BatchHeader;
 use crate::model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// Batches remembered per producer: a client has at most five requests in flight (KIP-98).
-const BATCHES_KEPT: usize = 5;
+pub(super) const BATCHES_KEPT: usize = 5;
 
 /// How long a silent producer is remembered (Kafka's `producer.id.expiration.ms` default).
 const EXPIRATION_MS: i64 = 86_400_000;
@@ -68,19 +68,19 @@ fn sequence_after(sequence: i32, count: i32) -> i32 {
 
 /// One remembered batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct SeenBatch {
-    base_sequence: i32,
-    last_sequence: i32,
-    base_offset: Offset,
-    last_offset: Offset,
+pub(super) struct SeenBatch {
+    pub(super) base_sequence: i32,
+    pub(super) last_sequence: i32,
+    pub(super) base_offset: Offset,
+    pub(super) last_offset: Offset,
 }
 
 /// One producer's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProducerEntry {
-    epoch: ProducerEpoch,
-    batches: VecDeque<SeenBatch>,
-    last_timestamp: Timestamp,
+    pub(super) epoch: ProducerEpoch,
+    pub(super) batches: VecDeque<SeenBatch>,
+    pub(super) last_timestamp: Timestamp,
 }
 
 impl ProducerEntry {
@@ -160,9 +160,9 @@ fn in_order(header: &BatchHeader, expected: i32) -> Result<Verdict, SequenceErro
 /// All producers of one partition, as of the last committed batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ProducerStates {
-    producers: HashMap<ProducerId, ProducerEntry>,
-    sweep_at: usize,
-    newest: Timestamp,
+    pub(super) producers: HashMap<ProducerId, ProducerEntry>,
+    pub(super) sweep_at: usize,
+    pub(super) newest: Timestamp,
 }
 
 impl ProducerStates {

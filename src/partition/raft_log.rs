@@ -5,7 +5,8 @@
 //! that would land elsewhere is written as a void entry, which keeps its Raft index and holds no record. The
 //! followers replicate what the leader wrote, so all replicas void the same entries.
 //!
-//! **Invariant:** an empty payload stands for a void entry, in memory and between nodes.
+//! **Invariant:** an empty payload stands for a void entry, in memory and between nodes; one with a
+//! command's marker that no producer sent stands for a command.
 //! **Invariant:** `flushed` fires after the sync that covers the entries, and never before.
 
 use std::any::Any;
@@ -17,12 +18,13 @@ use bytes::Bytes;
 use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, Payload};
 use tokio::sync::oneshot;
 
+use super::command::{Command, is_command};
 use super::error::PartitionError;
 use super::lock;
 use super::sequencer::{Answer, AppendContext};
 use crate::model::Offset;
 use crate::model::record_batch::BatchHeader;
-use crate::storage::{EntryBody, EntryId, Log, LogEntry};
+use crate::storage::{EntryBody, EntryId, Log, LogEntry, LogError};
 
 /// The log port of one partition.
 pub(super) struct PartitionLog {
@@ -36,6 +38,23 @@ impl PartitionLog {
     /// The port to `log`.
     pub(super) fn new(log: Log) -> Self {
         Self { log }
+    }
+
+    /// Appends entries of which only the first may be a command.
+    fn append_run(&self, entries: &[LogEntry]) -> io::Result<()> {
+        if let Some(LogEntry { body: EntryBody::Command(bytes), .. }) = entries.first()
+            && let Ok(Command::Retain { first_index, .. }) = Command::decode(bytes)
+        {
+            match self.log.seal_below(first_index) {
+                // The segment then goes with a later one.
+                Err(error @ LogError::Full { .. }) => {
+                    tracing::warn!(%error, "a segment that could be purged is not closed");
+                }
+                sealed => sealed?,
+            }
+        }
+        self.log.append(entries)?;
+        Ok(())
     }
 
     /// What to write for one data entry, given where the log ends before it.
@@ -52,6 +71,8 @@ impl PartitionLog {
                 return EntryBody::Void;
             }
             answers.extend(answer.map(|answer| (answer, *end)));
+        } else if is_command(&data.bytes) {
+            return EntryBody::Command(data.bytes);
         }
         // Batches were validated by the produce handler, or by the leader that sent them.
         if let Ok(header) = BatchHeader::parse(&data.bytes) {
@@ -63,6 +84,12 @@ impl PartitionLog {
             EntryBody::Batch(data.bytes)
         }
     }
+}
+
+/// Whether an entry is better the first of a segment: what a command retains from is to be purged
+/// without what comes after it.
+fn begins_segment(entry: &LogEntry) -> bool {
+    matches!(entry.body, EntryBody::Command(_))
 }
 
 fn append_context(context: Option<&Arc<dyn Any + Send + Sync>>) -> Option<&AppendContext> {
@@ -96,7 +123,7 @@ impl LogPort for PartitionLog {
     fn append(&self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
         let mut end = self.log.end_offset();
         let mut answers = LocalAnswers::new();
-        let entries: Vec<LogEntry> = entries
+        let mut entries: Vec<LogEntry> = entries
             .into_iter()
             .map(|entry| LogEntry {
                 id: EntryId::new(entry.log_id.term, entry.log_id.index),
@@ -109,7 +136,12 @@ impl LogPort for PartitionLog {
                 },
             })
             .collect();
-        self.log.append(&entries)?;
+        while let Some(at) = entries.iter().skip(1).position(begins_segment) {
+            let rest = entries.split_off(at + 1);
+            self.append_run(&entries)?;
+            entries = rest;
+        }
+        self.append_run(&entries)?;
         self.log.sync(Box::new(move |result| {
             if result.is_ok() {
                 for (answer, base) in answers {
@@ -134,11 +166,8 @@ impl LogPort for PartitionLog {
     }
 
     fn purge(&self, upto: LogId) -> io::Result<()> {
-        if self.log.last().is_some_and(|last| last.index >= upto.index) {
-            return self.log.purge(upto.index).map_err(Into::into);
-        }
-        let upto = EntryId { term: upto.term, index: upto.index };
-        self.log.reset(upto, self.log.end_offset()).map_err(Into::into)
+        // A log that ended before a snapshot was made to begin behind it when that was installed.
+        self.log.purge(upto.index).map_err(Into::into)
     }
 
     fn key_log_ids(&self, first: LogId, last: LogId) -> io::Result<Vec<LogId>> {
@@ -170,7 +199,7 @@ mod tests {
         conformance(GroupId { topic: 7, partition: 0 }, || {
             let guard = tempfile::tempdir()?;
             Ok(Ports {
-                log: Arc::new(PartitionLog::new(open(guard.path()))),
+                log: Arc::new(Resetting(PartitionLog::new(open(guard.path())))),
                 machine: Arc::new(MemMachine::default()),
                 hard: Arc::new(MemHardState::default()),
                 guard,
@@ -178,6 +207,40 @@ mod tests {
         })
         .await
         .unwrap();
+    }
+
+    /// Resets the log as the partition's state machine does when it installs a snapshot: the suite
+    /// has a machine of its own.
+    struct Resetting(PartitionLog);
+
+    impl LogPort for Resetting {
+        fn state(&self) -> io::Result<LogState> {
+            self.0.state()
+        }
+
+        fn append(&self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
+            self.0.append(entries, flushed)
+        }
+
+        fn read(&self, range: Range<u64>, bytes_max: u64) -> io::Result<Vec<Entry>> {
+            self.0.read(range, bytes_max)
+        }
+
+        fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
+            self.0.truncate_after(last)
+        }
+
+        fn purge(&self, upto: LogId) -> io::Result<()> {
+            let log = &self.0.log;
+            if log.last().is_none_or(|last| last.index < upto.index) {
+                log.reset(EntryId { term: upto.term, index: upto.index }, log.end_offset())?;
+            }
+            self.0.purge(upto)
+        }
+
+        fn key_log_ids(&self, first: LogId, last: LogId) -> io::Result<Vec<LogId>> {
+            self.0.key_log_ids(first, last)
+        }
     }
 
     fn proposal(term: u64, expected: i64) -> (Data, oneshot::Receiver<Answer>) {

@@ -3,24 +3,23 @@
 //! **Invariant:** reads, offsets and appends are answered only while this node leads the partition
 //! and has committed an entry of its own epoch; anything else is an error code.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use jackdaw_raft::{
-    Group, GroupId, HardState, LogId, Membership, NodeId, RaftNode, Role, StoredMembership,
-};
+use jackdaw_raft::{Group, GroupId, HardState, NodeId, RaftNode, Role};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::error::{OpenError, PartitionError};
 use super::limits::RecordLimits;
-use super::producer_state::ProducerStates;
 use super::raft_log::PartitionLog;
+use super::rebuild::Rebuilt;
+use super::retention::{PurgeSender, RetentionPolicy};
 use super::sequencer::{Answer, Sequencer, Submission};
 use super::state_machine::PartitionMachine;
 use crate::model::record_batch::BatchHeader;
 use crate::model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
-use crate::storage::{EntryBody, FileSlice, Log, LogError};
+use crate::storage::{FileSlice, Log, LogError};
 
 /// What an append waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +93,10 @@ pub struct OpenPartition<'a> {
     pub log: Log,
     /// What may be produced to it.
     pub limits: RecordLimits,
+    /// How long its records are kept.
+    pub retention: RetentionPolicy,
+    /// Told whenever there is something to purge.
+    pub purges: PurgeSender,
     /// The group's hard state, which says how far the log was known to be committed.
     pub hard_state: HardState,
     /// The node that the group runs on.
@@ -112,6 +115,8 @@ pub struct Partition {
     queue: mpsc::UnboundedSender<Submission>,
     high_watermark: watch::Receiver<Offset>,
     limits: RwLock<RecordLimits>,
+    pub(super) retention: RwLock<RetentionPolicy>,
+    pub(super) machine: Arc<PartitionMachine>,
     sequencer: JoinHandle<()>,
 }
 
@@ -121,19 +126,14 @@ impl Partition {
     /// # Errors
     /// The log cannot be read, or Raft cannot start the group.
     pub async fn open(open: OpenPartition<'_>) -> Result<Arc<Self>, OpenError> {
-        let OpenPartition { name, topic_id, group: group_id, log, limits, hard_state, node } = open;
-        let rebuilt = Rebuilt::from_log(&log, hard_state.committed)?;
-        let producers = Arc::new(Mutex::new(rebuilt.producers));
-        let (high_sender, high_watermark) = watch::channel(rebuilt.high_watermark);
-        let machine = PartitionMachine::new(
-            rebuilt.applied,
-            rebuilt.membership,
-            Arc::clone(&producers),
-            high_sender,
-        );
+        let OpenPartition { name, topic_id, group: group_id, log, limits, .. } = open;
+        let rebuilt = Rebuilt::from_log(&log, open.hard_state.committed)?;
+        let machine = Arc::new(PartitionMachine::new(log.clone(), rebuilt, open.purges));
         let port = Arc::new(PartitionLog::new(log.clone()));
-        let group = node.open_group(group_id, port, Arc::new(machine)).await?;
+        let node = open.node;
+        let group = node.open_group(group_id, port, machine.clone()).await?;
         let (queue, submissions) = mpsc::unbounded_channel();
+        let producers = machine.producers();
         let sequencer = Sequencer::new(submissions, group.clone(), log.clone(), producers);
         Ok(Arc::new(Self {
             name,
@@ -144,8 +144,10 @@ impl Partition {
             group,
             node: node.clone(),
             queue,
-            high_watermark,
+            high_watermark: machine.watch_high_watermark(),
             limits: RwLock::new(limits),
+            retention: RwLock::new(open.retention),
+            machine,
             sequencer: tokio::spawn(sequencer.run()),
         }))
     }
@@ -293,45 +295,5 @@ impl Partition {
 impl From<LogError> for PartitionError {
     fn from(error: LogError) -> Self {
         Self::Storage(error.to_string())
-    }
-}
-
-/// What opening reads back from the log.
-struct Rebuilt {
-    applied: Option<LogId>,
-    membership: StoredMembership,
-    producers: ProducerStates,
-    high_watermark: Offset,
-}
-
-impl Rebuilt {
-    /// Scans the batch headers up to the entry that was known to be committed.
-    fn from_log(log: &Log, committed: Option<LogId>) -> Result<Self, LogError> {
-        let mut rebuilt = Self {
-            applied: None,
-            membership: StoredMembership::default(),
-            producers: ProducerStates::default(),
-            high_watermark: log.start_offset(),
-        };
-        // The checkpoint may be ahead of what this disk kept of the log.
-        let last = log.last().map(|id| LogId { term: id.term, index: id.index });
-        rebuilt.applied = committed.min(last);
-        let Some(committed) = rebuilt.applied else {
-            return Ok(rebuilt);
-        };
-        rebuilt.high_watermark = log.offset_of(committed.index + 1)?;
-        for batch in log.batch_headers(log.start_offset(), rebuilt.high_watermark)? {
-            rebuilt.producers.record(&batch?.header);
-        }
-        if let Some(entry) = log.last_membership(committed.index)?
-            && let EntryBody::Membership(bytes) = &entry.body
-        {
-            let log_id = Some(LogId { term: entry.id.term, index: entry.id.index });
-            let membership = Membership::from_bytes(bytes.clone()).map_err(|error| {
-                LogError::Unstorable { index: entry.id.index, what: error.to_string() }
-            })?;
-            rebuilt.membership = StoredMembership { log_id, membership };
-        }
-        Ok(rebuilt)
     }
 }

@@ -289,7 +289,8 @@ async fn next_applied(in_flight: &mut VecDeque<InFlight>) -> Result<Applied, Pro
     }
 }
 
-fn refusal(error: &ProposeError) -> PartitionError {
+/// What a refused proposal means to who asked for it.
+pub(super) fn refusal(error: &ProposeError) -> PartitionError {
     match error {
         ProposeError::NotLeader { .. } | ProposeError::Unavailable => PartitionError::NotLeader,
         ProposeError::Uncertain | ProposeError::Shutdown => PartitionError::Uncertain,

@@ -34,13 +34,13 @@ impl Partition {
                     return Ok(None);
                 };
                 let wanted = position.header.max_timestamp;
-                first_record(&position.header, &slice, wanted)
+                first_record(&position.header, &slice, wanted, self.log().start_offset())
             }
             TimestampQuery::At(wanted) => {
                 let Some((position, slice)) = self.log().offset_for_timestamp(wanted, high)? else {
                     return Ok(None);
                 };
-                first_record(&position.header, &slice, wanted)
+                first_record(&position.header, &slice, wanted, self.log().start_offset())
             }
         }
     }
@@ -57,16 +57,18 @@ impl Partition {
     }
 }
 
-/// The first record of a batch at or after `wanted`.
+/// The first record of a batch at or after `wanted` that is not deleted.
 fn first_record(
     header: &BatchHeader,
     slice: &FileSlice,
     wanted: Timestamp,
+    start: Offset,
 ) -> Result<Option<Found>, PartitionError> {
     let epoch = header.leader_epoch;
     // An append-time batch has one timestamp for all its records.
     if header.is_log_append_time() {
-        let found = Found { offset: header.base_offset, timestamp: header.max_timestamp, epoch };
+        let offset = header.base_offset.max(start);
+        let found = Found { offset, timestamp: header.max_timestamp, epoch };
         return Ok(Some(found));
     }
     let storage = |error: &dyn std::fmt::Display| PartitionError::Storage(error.to_string());
@@ -75,7 +77,7 @@ fn first_record(
     let batch = batch.map_err(|error| storage(&error))?;
     for record in &batch {
         let record = record.map_err(|error| storage(&error))?;
-        if record.timestamp >= wanted {
+        if record.timestamp >= wanted && record.offset >= start {
             let Record { offset, timestamp, .. } = record;
             return Ok(Some(Found { offset, timestamp, epoch }));
         }

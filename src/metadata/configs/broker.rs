@@ -88,6 +88,13 @@ const FIXED: &[BrokerConfigDef] = &[
     ),
     fixed("listeners", List, None, Any, "The addresses that the broker listens on."),
     fixed("log.dirs", Text, None, Any, "The folder that holds the broker's data."),
+    fixed(
+        "log.retention.check.interval.ms",
+        Long,
+        Some("300000"),
+        AtLeast(1),
+        "How often a broker looks for records that are too old.",
+    ),
     fixed("node.id", Int, None, AtLeast(0), "The node's id."),
     fixed(
         "num.partitions",

@@ -103,10 +103,6 @@ const NO_COMPACTION: Support = Support::Kept("nothing is compacted: cleanup.poli
 const NO_TIERS: Support = Support::Kept("there is no tiered storage: remote.storage.enable is off");
 const ONE_LZ4_LEVEL: Support =
     Support::Kept("the LZ4 encoder of this broker has one level, the fast one");
-const NO_ROLLING: Support =
-    Support::Kept("segments roll by size; a smaller time only bounds how soon space is freed");
-const NO_RETENTION: Support =
-    Support::Kept("records are kept until the retention task exists: never less than asked for");
 const SYNCED_ANYWAY: Support =
     Support::Kept("every append is on disk before it is acknowledged, whatever the interval");
 const OFF: fn(&str) -> bool = |value| value.trim().eq_ignore_ascii_case("false");
@@ -359,7 +355,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Long,
         "-1",
         Any,
-        NO_RETENTION,
+        Support::Honoured,
         "The size to which a partition may grow before old segments are deleted; -1: no limit.",
     )
     .or(&[plain("log.retention.bytes")]),
@@ -368,7 +364,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Long,
         "604800000",
         AtLeast(-1),
-        NO_RETENTION,
+        Support::Honoured,
         "How long records are retained before old segments are deleted; -1: for ever.",
     )
     .or_unset(&[
@@ -399,7 +395,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Long,
         "0",
         AtLeast(0),
-        NO_ROLLING,
+        Support::Honoured,
         "The largest random time subtracted from segment.ms.",
     )
     .or_unset(&[plain("log.roll.jitter.ms"), scaled("log.roll.jitter.hours", 3_600_000)]),
@@ -408,7 +404,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Long,
         "604800000",
         AtLeast(1),
-        NO_ROLLING,
+        Support::Honoured,
         "The age at which a segment is closed even if it is not full.",
     )
     .or_unset(&[plain("log.roll.ms"), scaled("log.roll.hours", 3_600_000)]),

@@ -1,0 +1,199 @@
+//! Partitions of several nodes in one process, over real files and sockets.
+
+mod catching_up;
+mod crash;
+mod deleting;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jackdaw_raft::testing::MemHardState;
+use jackdaw_raft::{ClusterId, GroupId, HardStateStore, NodeId, NodeOptions, RaftNode};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::model::record_batch::{BatchHeader, CRC_START, tests::opaque_batch};
+use crate::model::{Offset, PartitionIndex, TopicId, TopicPartition};
+use crate::storage::{
+    Log, LogIdentity, LogOptions, RetentionLimits, RollLimits, Storage, VerifyRange, verify_log_dir,
+};
+
+const TOPIC: TopicId = TopicId(7);
+const GROUP: GroupId = GroupId { topic: 7, partition: 0 };
+const SOON: Duration = Duration::from_secs(30);
+/// The producer of [`idempotent`] batches.
+const PRODUCER: i64 = 77;
+
+/// One node: what survives its stops, and what runs in between.
+struct Node {
+    id: NodeId,
+    dir: TempDir,
+    hard: Arc<MemHardState>,
+    address: SocketAddr,
+    listener: Option<TcpListener>,
+    running: Option<(RaftNode, Arc<Partition>)>,
+}
+
+struct Nodes(Vec<Node>);
+
+fn identity() -> LogIdentity {
+    LogIdentity { cluster_id: "test".into(), topic_id: TOPIC, partition: PartitionIndex(0) }
+}
+
+/// Segments of a few batches.
+fn small() -> LogOptions {
+    let roll = RollLimits { bytes: 2_000, ..RollLimits::default() };
+    LogOptions {
+        roll,
+        index_interval_bytes: 200,
+        preallocate_min_bytes: 1024,
+        ..LogOptions::default()
+    }
+}
+
+fn open_log(dir: &Path) -> Log {
+    Log::open(dir, &identity(), small(), &Storage::default(), None).unwrap().0
+}
+
+impl Node {
+    fn new(id: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            id: NodeId(id),
+            dir: tempfile::tempdir().unwrap(),
+            hard: Arc::default(),
+            address: listener.local_addr().unwrap(),
+            listener: Some(listener),
+            running: None,
+        }
+    }
+
+    fn partition(&self) -> &Arc<Partition> {
+        &self.running.as_ref().unwrap().1
+    }
+
+    async fn start(&mut self, peers: BTreeMap<NodeId, String>) {
+        let voters: BTreeSet<NodeId> = peers.keys().copied().collect();
+        let listener = self.listener.take();
+        let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
+        let options = NodeOptions::new(self.id, ClusterId::new("test").unwrap(), peers);
+        let raft = RaftNode::start(options, listener, self.hard.clone()).await.unwrap();
+        let partition = Partition::open(OpenPartition {
+            name: TopicPartition::new("t", PartitionIndex(0)),
+            topic_id: TOPIC,
+            group: GROUP,
+            log: open_log(self.dir.path()),
+            limits: RecordLimits {
+                message_bytes_max: 1 << 20,
+                segment_bytes_max: 1 << 20,
+                timestamp_before_max_ms: i64::MAX,
+                timestamp_after_max_ms: i64::MAX,
+            },
+            retention: RetentionPolicy::default(),
+            purges: mpsc::unbounded_channel().0,
+            hard_state: self.hard.load(GROUP).unwrap(),
+            node: &raft,
+        });
+        let partition = partition.await.unwrap();
+        partition.group().initialize(voters).await.unwrap();
+        self.running = Some((raft, partition));
+    }
+
+    /// Ends the node without a clean-shutdown marker.
+    async fn stop(&mut self) {
+        let (raft, _) = self.running.take().unwrap();
+        raft.shutdown().await;
+    }
+
+    /// Hash and range of the records that are served here.
+    fn records(&self, start: Offset, end: Offset) -> (u64, u128) {
+        let range = VerifyRange { from: Some(start), upto: Some(end), upto_index: None };
+        let report = verify_log_dir(self.dir.path(), range).unwrap();
+        assert_eq!(report.problems, []);
+        (report.hashed_records, report.hash)
+    }
+}
+
+impl Nodes {
+    async fn start(count: u64) -> Self {
+        let mut nodes = Self((1..=count).map(Node::new).collect());
+        for at in 0..nodes.0.len() {
+            nodes.restart(at).await;
+        }
+        nodes.0[0].partition().group().elect().await;
+        nodes
+    }
+
+    async fn restart(&mut self, at: usize) {
+        let address = |node: &Node| (node.id, node.address.to_string());
+        let peers = self.0.iter().map(address).collect();
+        self.0[at].start(peers).await;
+    }
+
+    /// The node whose partition may serve; asks for an election where none does.
+    async fn leader(&self) -> usize {
+        for round in 0.. {
+            let running = self.0.iter().enumerate().filter(|(_, node)| node.running.is_some());
+            for (at, node) in running.clone() {
+                if node.partition().check_leader(-1).is_ok() {
+                    return at;
+                }
+            }
+            assert!(round < 600, "no leader");
+            if round % 20 == 19 {
+                for (_, node) in running {
+                    node.partition().group().elect().await;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        unreachable!("the loop ends by itself")
+    }
+
+    async fn stop(&mut self) {
+        for node in self.0.iter_mut().filter(|node| node.running.is_some()) {
+            node.stop().await;
+        }
+    }
+}
+
+async fn until(what: &str, met: impl Fn() -> bool) {
+    let waited = async {
+        while !met() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(SOON, waited).await.is_ok(), "not within {SOON:?}: {what}");
+}
+
+/// A batch of one record, the producer's `sequence`-th.
+fn idempotent(sequence: i32) -> Bytes {
+    let mut bytes = opaque_batch(1, &[5; 200]).to_vec();
+    bytes[43..51].copy_from_slice(&PRODUCER.to_be_bytes());
+    bytes[51..53].copy_from_slice(&0_i16.to_be_bytes());
+    bytes[53..57].copy_from_slice(&sequence.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[CRC_START..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes.into()
+}
+
+async fn produce(partition: &Partition, batch: Bytes) -> Result<Offset, PartitionError> {
+    let header = BatchHeader::parse(&batch).unwrap();
+    partition.append(batch, header, Acks::All).wait().await
+}
+
+async fn produce_all(partition: &Partition, sequences: std::ops::Range<i32>) {
+    for sequence in sequences {
+        produce(partition, idempotent(sequence)).await.unwrap();
+    }
+}
+
+fn keep_bytes(bytes: u64) -> RetentionPolicy {
+    let limits = RetentionLimits { ms: None, bytes: Some(bytes) };
+    RetentionPolicy { delete: true, limits }
+}
