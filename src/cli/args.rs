@@ -78,7 +78,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub(super) enum Command {
     /// Run a node.
     Serve(ServeArgs),
-    /// Make, list, describe and delete topics.
+    /// Make, list, describe and delete topics, and their oldest records.
     #[command(subcommand)]
     Topic(TopicCommand),
     /// Produce lines from standard input or a file, one record each.
@@ -138,11 +138,34 @@ pub(super) enum TopicCommand {
         /// Its name.
         name: String,
     },
+    /// Delete the oldest records of a topic.
+    #[command(after_help = "Examples:\n  \
+        jackdaw topic delete-records orders --before end\n  \
+        jackdaw topic delete-records orders --partition 3 --before 1000")]
+    DeleteRecords {
+        /// Its name.
+        name: String,
+        /// The first offset to keep, or `end`: delete everything that is committed now.
+        #[arg(long, value_name = "OFFSET", value_parser = before)]
+        before: i64,
+        /// In this partition only; in all of them if absent.
+        #[arg(long, short = 'p', value_parser = clap::value_parser!(i32).range(0..))]
+        partition: Option<i32>,
+    },
     /// Delete a topic and its records.
     Delete {
         /// Its name.
         name: String,
     },
+}
+
+/// An offset, −1 for the end.
+fn before(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        _ if text == "end" => Ok(-1),
+        Ok(offset) if offset >= 0 => Ok(offset),
+        _ => Err("an offset from 0 on, or `end`".to_owned()),
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -251,5 +274,7 @@ mod tests {
         assert!(arguments.connect.json);
         assert!(Arguments::try_parse_from(["jackdaw", "topic", "create", "t", "-p", "0"]).is_err());
         assert!(Arguments::try_parse_from(["jackdaw", "topic", "list", "--timeout", "0"]).is_err());
+        assert_eq!((before("end"), before("7")), (Ok(-1), Ok(7)));
+        assert!(before("-1").is_err() && before("").is_err());
     }
 }

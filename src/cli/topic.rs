@@ -1,4 +1,6 @@
-//! `jackdaw topic`: make, list, describe, delete.
+//! `jackdaw topic`: make, list, describe, delete, delete the oldest records.
+
+use std::collections::BTreeMap;
 
 use kafka_wire::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_wire::delete_topics_request::DeleteTopicState;
@@ -7,7 +9,7 @@ use kafka_wire_core::StrBytes;
 use serde_json::json;
 
 use super::args::{Connect, TopicCommand};
-use super::client::{Topic, check, list_offsets};
+use super::client::{Topic, check, delete_records, list_offsets};
 use super::output::{Table, list, or_dash, print, print_json};
 
 pub(super) async fn run(command: TopicCommand, connect: &Connect) -> anyhow::Result<()> {
@@ -17,6 +19,9 @@ pub(super) async fn run(command: TopicCommand, connect: &Connect) -> anyhow::Res
         }
         TopicCommand::List => list_topics(connect).await,
         TopicCommand::Describe { name } => describe(connect, name).await,
+        TopicCommand::DeleteRecords { name, before, partition } => {
+            delete_oldest(connect, &name, before, partition).await
+        }
         TopicCommand::Delete { name } => delete(connect, &name).await,
     }
 }
@@ -127,6 +132,33 @@ async fn describe(connect: &Connect, name: String) -> anyhow::Result<()> {
         ]);
     }
     Ok(print(&format!("topic {name}, id {}\n{}", topic.id, table.render()))?)
+}
+
+async fn delete_oldest(
+    connect: &Connect,
+    name: &str,
+    before: i64,
+    partition: Option<i32>,
+) -> anyhow::Result<()> {
+    let mut client = connect.client().await?;
+    client.look(Some(&[name.to_owned()])).await?;
+    let topic = client.topics.get(name).cloned().unwrap_or_default();
+    let wanted = match partition {
+        Some(index) => BTreeMap::from([(index, before)]),
+        None => topic.partitions.keys().map(|index| (*index, before)).collect(),
+    };
+    let starts = delete_records(&mut client, name, &wanted).await?;
+    if connect.json {
+        let row =
+            |(index, start): (&i32, &i64)| json!({ "partition": index, "log_start_offset": start });
+        let partitions: Vec<_> = starts.iter().map(row).collect();
+        return print_json(&json!({ "name": name, "partitions": partitions }));
+    }
+    let mut table = Table::new(&["PARTITION", "FIRST"]);
+    for (index, start) in &starts {
+        table.row([index.to_string(), start.to_string()]);
+    }
+    Ok(print(&table.render())?)
 }
 
 async fn delete(connect: &Connect, name: &str) -> anyhow::Result<()> {

@@ -14,8 +14,8 @@ use super::{
     deferred, typed,
 };
 use super::{
-    api_versions, create_partitions, create_topics, delete_topics, describe_cluster,
-    describe_configs, describe_groups, fetch, find_coordinator, heartbeat,
+    api_versions, create_partitions, create_topics, delete_records, delete_topics,
+    describe_cluster, describe_configs, describe_groups, fetch, find_coordinator, heartbeat,
     incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups,
     list_offsets, metadata, offset_commit, offset_fetch, offset_for_leader_epoch, produce,
     sync_group,
@@ -91,6 +91,9 @@ impl Dispatcher {
             }
             ApiKey::CreateTopics => {
                 later!(request, body => create_topics::handle(&ctx.metadata, v, body).await)
+            }
+            ApiKey::DeleteRecords => {
+                later!(request, body => delete_records::handle(&ctx, body).await)
             }
             ApiKey::DeleteTopics => {
                 later!(request, body => delete_topics::handle(&ctx.metadata, v, body).await)

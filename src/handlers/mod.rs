@@ -24,6 +24,7 @@ mod config_resource;
 mod context;
 pub mod create_partitions;
 pub mod create_topics;
+mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;

@@ -111,6 +111,7 @@ apis! {
     18 ApiVersions             0..=4  advertised from 0 flexible from 3  SMALL;
     19 CreateTopics            2..=7  advertised from 2 flexible from 5  SMALL;
     20 DeleteTopics            1..=6  advertised from 1 flexible from 4  SMALL;
+    21 DeleteRecords           0..=2  advertised from 0 flexible from 2  SMALL;
     22 InitProducerId          0..=5  advertised from 0 flexible from 2  SMALL;
     23 OffsetForLeaderEpoch    2..=4  advertised from 2 flexible from 4  SMALL;
     32 DescribeConfigs         1..=4  advertised from 1 flexible from 4  SMALL;

@@ -10,6 +10,7 @@ mod hostile_bytes;
 mod one_node;
 mod raw;
 mod record_rules;
+mod retention;
 mod support;
 mod three_nodes;
 mod topics;

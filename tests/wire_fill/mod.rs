@@ -399,6 +399,16 @@ fill! {
         }
         DescribeConfigsSynonym { name value source unknown_tagged_fields }
         DescribeConfigsResponse { throttle_time_ms results unknown_tagged_fields };
+    delete_records_request
+        DeleteRecordsTopic { name partitions unknown_tagged_fields }
+        DeleteRecordsPartition { partition_index offset unknown_tagged_fields }
+        DeleteRecordsRequest { topics timeout_ms unknown_tagged_fields };
+    delete_records_response
+        DeleteRecordsTopicResult { name partitions unknown_tagged_fields }
+        DeleteRecordsPartitionResult {
+            partition_index low_watermark error_code unknown_tagged_fields
+        }
+        DeleteRecordsResponse { throttle_time_ms topics unknown_tagged_fields };
     create_partitions_request
         CreatePartitionsTopic { name count assignments unknown_tagged_fields }
         CreatePartitionsAssignment { broker_ids unknown_tagged_fields }
@@ -478,6 +488,9 @@ macro_rules! each_api {
                 }
                 jackdaw::protocol::ApiKey::DeleteTopics => {
                     $visit!(api, DeleteTopicsRequest, DeleteTopicsResponse)
+                }
+                jackdaw::protocol::ApiKey::DeleteRecords => {
+                    $visit!(api, DeleteRecordsRequest, DeleteRecordsResponse)
                 }
                 jackdaw::protocol::ApiKey::InitProducerId => {
                     $visit!(api, InitProducerIdRequest, InitProducerIdResponse)

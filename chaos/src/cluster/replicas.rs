@@ -92,6 +92,7 @@ fn difference(topic: &str, views: &[ClusterView]) -> Option<String> {
                 replica.high_watermark,
                 replica.last_index,
                 replica.committed_index,
+                replica.log_start_offset,
             );
             if end.0 != end.1 || end.2 != end.3 {
                 return Some(format!(
@@ -127,6 +128,7 @@ mod tests {
             replicas: vec![ReplicaView {
                 topic: "t".into(),
                 partition: 0,
+                log_start_offset: 0,
                 log_end_offset: end,
                 high_watermark: high,
                 last_index: end as u64,

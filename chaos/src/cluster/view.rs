@@ -70,6 +70,8 @@ pub struct ReplicaView {
     pub topic: String,
     /// Partition index.
     pub partition: i32,
+    /// First offset served there.
+    pub log_start_offset: i64,
     /// Offset after the last record there.
     pub log_end_offset: i64,
     /// Offset after the last committed record known there.

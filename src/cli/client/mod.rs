@@ -11,6 +11,7 @@ mod group;
 mod http;
 mod partitioner;
 mod producer;
+mod records;
 
 pub(super) use cluster::{Client, Topic};
 pub(super) use consumer::{Consumer, Fetched, Position, list_offsets};
@@ -18,6 +19,7 @@ pub(super) use error::{ClientFailure, check};
 pub(super) use group::{GroupMember, assignment, committed};
 pub(super) use http::get_json;
 pub(super) use producer::{Producer, ProducerOptions};
+pub(super) use records::delete_records;
 
 #[cfg(test)]
 mod tests;
