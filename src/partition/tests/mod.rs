@@ -3,6 +3,7 @@
 mod catching_up;
 mod crash;
 mod deleting;
+mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
