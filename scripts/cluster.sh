@@ -23,7 +23,7 @@ pid_of() {
     pid=$(cat "$RUN/node$1/jackdaw.pid" 2>/dev/null) || return 1
     [[ $pid =~ ^[0-9]+$ ]] || return 1
     # A zombie has an empty command line.
-    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF " serve --config $(config "$1") " || return 1
+    { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF " serve --config $(config "$1") " || return 1
     echo "$pid"
 }
 
