@@ -78,8 +78,8 @@ fn sendfile_loop(files: &[PathBuf], bytes: usize) -> Duration {
                 stream.read_exact(&mut request).unwrap();
                 let stop = (at + BATCH as u64).min(end);
                 while at < stop {
-                    let sent =
-                        rustix::fs::sendfile(&stream, &file, Some(&mut at), (stop - at) as usize);
+                    let left = (stop - at) as usize;
+                    let sent = rustix::fs::sendfile(&stream, &file, Some(&mut at), left);
                     assert!(sent.unwrap() > 0);
                 }
             }
