@@ -10,7 +10,9 @@ use crate::process::Broker;
 const CONSUMERS: usize = 8;
 
 pub(crate) fn run(gb: usize) {
-    println!("\nmemory: {gb} GB through a broker, one fast producer and {CONSUMERS} slow consumers");
+    println!(
+        "\nmemory: {gb} GB through a broker, one fast producer and {CONSUMERS} slow consumers"
+    );
     let broker = Broker::start();
     let mut producer = Client::connect(broker.port);
     producer.create_topic();

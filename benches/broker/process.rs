@@ -14,7 +14,8 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn start() -> Self {
-        let on = std::env::var_os("JACKDAW_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let on =
+            std::env::var_os("JACKDAW_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
         let folder = tempfile::tempdir_in(on).unwrap();
         let held: Vec<TcpListener> =
             (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jackdaw::storage::LogOptions;
+use jackdaw::storage::{LogOptions, RollLimits};
 
 use crate::bed::{batch, entry, folder, open, storage, wait_synced};
 use crate::figures::{Report, percentile};
@@ -15,7 +15,8 @@ pub(crate) fn latency(report: &mut Report) {
     let dir = folder();
     let storage = storage(dir.path());
     // Rolls several times meanwhile.
-    let options = LogOptions { segment_bytes: 256 << 20, ..LogOptions::default() };
+    let roll = RollLimits { bytes: 256 << 20, ..RollLimits::default() };
+    let options = LogOptions { roll, ..LogOptions::default() };
     let log = open(&dir.path().join("log"), options, &storage);
     let batch = batch(16 << 10, 1);
     let pause = Duration::from_secs_f64(batch.len() as f64 / BYTES_PER_SECOND as f64);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jackdaw::model::{Offset, Timestamp};
-use jackdaw::storage::{Log, LogOptions};
+use jackdaw::storage::{Log, LogOptions, RollLimits};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -60,7 +60,7 @@ pub(crate) fn by_segments(report: &mut Report) {
 impl Subject {
     fn make(dir: &std::path::Path, segments: usize) -> Self {
         let options = || LogOptions {
-            segment_bytes: SEGMENT,
+            roll: RollLimits { bytes: SEGMENT, ..RollLimits::default() },
             preallocate_min_bytes: SEGMENT,
             ..LogOptions::default()
         };
@@ -85,7 +85,7 @@ impl Subject {
 
 /// Runs both in turn, and prints the medians of rounds and their ratio.
 fn compare(report: &Report, what: &str, mut few: impl FnMut(), mut many: impl FnMut()) {
-    let mut round = |run: &mut dyn FnMut()| {
+    let round = |run: &mut dyn FnMut()| {
         let begun = Instant::now();
         (0..LOOKUPS).for_each(|_| run());
         begun.elapsed() / LOOKUPS as u32

@@ -61,7 +61,7 @@ fn appends_per_second(log: &Log, next: &Arc<Mutex<u64>>, appenders: usize) -> f6
                 loop {
                     append(log, next);
                     let (tell, told) = oneshot::channel();
-                    log.sync(Box::new(move |result| drop(tell.send(result.is_ok()))));
+                    log.sync(Box::new(move |result| tell.send(result.is_ok()).unwrap()));
                     assert!(told.await.unwrap());
                     count.fetch_add(1, Ordering::Relaxed);
                 }

@@ -14,8 +14,8 @@ use crate::checkers::{Expectation, check};
 use crate::cluster::find_binary;
 use crate::history::History;
 use crate::run::{
-    Report, RunOptions, Screen, around, default_folder, demo, kill_all, leader_kill, pause_leader,
-    power_cut,
+    Report, RunOptions, Screen, around, default_folder, demo, disk_full, kill_all, leader_kill,
+    pause_leader, power_cut,
 };
 
 /// Starts Jackdaw clusters, breaks them, and checks what clients saw.
@@ -52,6 +52,9 @@ enum Command {
     KillAll(RunArguments),
     /// Stop (SIGSTOP) the busiest leader and wake it once others lead.
     PauseLeader(RunArguments),
+    /// Fill the disks of all nodes under load, and free them; no process is restarted. Each node's
+    /// data lies on a volume of its own; needs root, mkfs.ext4 and loop devices.
+    DiskFull(RunArguments),
     /// Cut the power of one node's disk, of a majority's, of all at once under load. Each node's data
     /// lies on a volume of its own; needs root, mkfs.ext4 and loop devices.
     PowerCut(RunArguments),
@@ -139,6 +142,7 @@ impl Arguments {
             Command::LeaderKill(arguments) => report(leader_kill, arguments, self.json),
             Command::KillAll(arguments) => report(kill_all, arguments, self.json),
             Command::PauseLeader(arguments) => report(pause_leader, arguments, self.json),
+            Command::DiskFull(arguments) => report(disk_full, arguments, self.json),
             Command::PowerCut(arguments) => report(power_cut, arguments, self.json),
             Command::Run { arguments, command } => run_beside(arguments, &command, self.json),
             Command::Check { history } => check_file(&history, self.json),

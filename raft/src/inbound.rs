@@ -20,6 +20,7 @@ use crate::id::{GroupId, NodeId};
 use crate::lane::{Lane, LaneItem, answer_append, refuse, request};
 use crate::leadership::Leaderships;
 use crate::liveness;
+use crate::options::Room;
 use crate::registry::Registry;
 use crate::transport::{FrameHandler, Inbound, Link};
 use crate::wire::{
@@ -36,6 +37,7 @@ pub(crate) struct NodeInbound {
     pub(crate) registry: Arc<Registry>,
     pub(crate) leaderships: Arc<Leaderships>,
     pub(crate) calls: Arc<CallSlot>,
+    pub(crate) room: Option<Room>,
 }
 
 impl Inbound for NodeInbound {
@@ -112,7 +114,8 @@ impl FrameHandler for Connection {
 
 impl Connection {
     fn append(&mut self, group: GroupId, item: LaneItem) {
-        let open = || Lane::open(self.node.registry.clone(), self.link.clone(), group);
+        let NodeInbound { registry, room, .. } = &self.node;
+        let open = || Lane::open(registry.clone(), self.link.clone(), group, room.clone());
         let lane = self.lanes.entry(group).or_insert_with(open);
         // A lane lives as long as this sender; it fails only while the runtime shuts down.
         let _ = lane.send(item);

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::adapter::{AppendError, AppendRequest, AppendResult, Fatal};
 use crate::adapter::{from_log_id, from_vote, to_entry, to_log_id, to_vote};
 use crate::id::GroupId;
+use crate::options::Room;
 use crate::registry::Registry;
 use crate::transport::Link;
 use crate::wire::{AppendAnswer, AppendMessage, Kind, Outgoing, Status};
@@ -33,13 +34,17 @@ pub(crate) struct Lane {
     registry: Arc<Registry>,
     link: Arc<Link>,
     group: GroupId,
+    room: Option<Room>,
 }
+
+/// A request's id, and its share of the budget.
+type Unanswered = (u64, OwnedSemaphorePermit);
 
 struct Session {
     number: u32,
     over: bool,
     input: Option<mpsc::UnboundedSender<AppendRequest>>,
-    unanswered: VecDeque<(u64, OwnedSemaphorePermit)>,
+    unanswered: VecDeque<Unanswered>,
     output: BoxStream<'static, Result<AppendResult, Fatal>>,
 }
 
@@ -49,9 +54,10 @@ impl Lane {
         registry: Arc<Registry>,
         link: Arc<Link>,
         group: GroupId,
+        room: Option<Room>,
     ) -> mpsc::UnboundedSender<LaneItem> {
         let (sender, items) = mpsc::unbounded_channel();
-        tokio::spawn(Self { registry, link, group }.run(items));
+        tokio::spawn(Self { registry, link, group, room }.run(items));
         sender
     }
 
@@ -85,6 +91,10 @@ impl Lane {
         let Some(session) = session else {
             return refuse(&self.link, item.id, Status::UnknownGroup, "the group is not open");
         };
+        let grows = !item.message.entries.is_empty();
+        if grows && self.room.as_ref().is_some_and(|room| !room.is_there(self.group)) {
+            return self.end(session, Some((item.id, item.permit)), "there is no room for entries");
+        }
         if let Some(input) = &session.input {
             session.unanswered.push_back((item.id, item.permit));
             // A group that is shutting down no longer reads; its output says so.
@@ -111,17 +121,22 @@ impl Lane {
                 answer_append(&self.link, Kind::Append, self.group, id, result);
             }
             (answer, next) => {
-                session.over = true;
                 let fatal = answer.and_then(Result::err).map(|fatal| fatal.to_string());
                 let reason = fatal.as_deref().unwrap_or("the group stopped");
-                for (id, _permit) in next.into_iter().chain(session.unanswered.drain(..)) {
-                    refuse(&self.link, id, Status::Failed, reason);
-                }
+                self.end(session, next, reason);
             }
         }
         if session.over {
             session.input = None;
             session.unanswered.clear();
+        }
+    }
+
+    /// Ends a session: what of it has no answer yet is refused, with `one` more.
+    fn end(&self, session: &mut Session, one: Option<Unanswered>, reason: &str) {
+        (session.over, session.input) = (true, None);
+        for (id, _permit) in session.unanswered.drain(..).chain(one) {
+            refuse(&self.link, id, Status::Failed, reason);
         }
     }
 }

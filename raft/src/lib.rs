@@ -69,6 +69,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use blocking::blocking;
 pub use futures_util::future::BoxFuture;
 
 pub use call::CallHandler;
@@ -80,7 +81,7 @@ pub use group::Group;
 pub use id::{ClusterId, GroupId, LogId, NodeId};
 pub use membership::{Membership, StoredMembership};
 pub use node::RaftNode;
-pub use options::{Limits, NodeOptions, Timing};
+pub use options::{Limits, NodeOptions, Room, Timing};
 pub use port::{HardStateStore, LogPort, LogState, StateMachine};
 pub use status::{GroupStatus, Leadership, PeerStatus, Role};
 pub use vote::{HardState, Vote};

@@ -61,6 +61,7 @@ impl RaftNode {
             registry: registry.clone(),
             leaderships: leaderships.clone(),
             calls: calls.clone(),
+            room: options.room.clone(),
         };
         transport.start(Arc::new(inbound), listener, &options.peers);
         tokio::spawn(liveness::run(transport.clone()));

@@ -1,10 +1,12 @@
 //! What a node is told when it starts.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::RaftError;
-use crate::id::{ClusterId, NodeId};
+use crate::id::{ClusterId, GroupId, NodeId};
 
 /// Everything that a node needs to know.
 #[derive(Clone, Debug)]
@@ -19,6 +21,30 @@ pub struct NodeOptions {
     pub timing: Timing,
     /// Bounds on memory.
     pub limits: Limits,
+    /// Asked before a leader's entries are taken: where it says no, they are refused, and the leader
+    /// tries again later. `None`: there always is room.
+    pub room: Option<Room>,
+}
+
+/// Whether this node may take entries of a group, which may grow its log.
+#[derive(Clone)]
+pub struct Room(Arc<dyn Fn(GroupId) -> bool + Send + Sync>);
+
+impl Room {
+    /// Room for those groups for which `has_room` is true now.
+    pub fn new(has_room: impl Fn(GroupId) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(has_room))
+    }
+
+    pub(crate) fn is_there(&self, group: GroupId) -> bool {
+        (self.0)(group)
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Room")
+    }
 }
 
 /// Intervals and time-outs, in milliseconds.
@@ -84,7 +110,8 @@ impl Default for Limits {
 impl NodeOptions {
     /// Options with default timing and limits.
     pub fn new(node: NodeId, cluster: ClusterId, peers: BTreeMap<NodeId, String>) -> Self {
-        Self { node, cluster, peers, timing: Timing::default(), limits: Limits::default() }
+        let (timing, limits) = (Timing::default(), Limits::default());
+        Self { node, cluster, peers, timing, limits, room: None }
     }
 
     pub(crate) fn validate(&self) -> Result<(), RaftError> {

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use super::{AdminError, ClusterView, NewTopic, TopicView};
-use crate::metrics::SocketSample;
+use crate::metrics::{DiskSample, SocketSample};
 
 /// The broker as the HTTP endpoint sees it.
 pub trait AdminBackend: Send + Sync + 'static {
@@ -18,6 +18,9 @@ pub trait AdminBackend: Send + Sync + 'static {
 
     /// The Kafka listener's counts.
     fn sockets(&self) -> SocketSample;
+
+    /// How full the data folder's volume is.
+    fn disk(&self) -> DiskSample;
 
     /// Makes a topic and waits until the metadata group has decided.
     fn create_topic(&self, topic: NewTopic) -> BoxFuture<'_, Result<TopicView, AdminError>>;

@@ -79,8 +79,8 @@ async fn metrics(State(app): Shared) -> Response {
     let samples: Vec<ReplicaSample> =
         app.backend.cluster().replicas.iter().map(ReplicaSample::from).collect();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], app.metrics.render(&samples, app.backend.sockets()))
-        .into_response()
+    let (sockets, disk) = (app.backend.sockets(), app.backend.disk());
+    ([(header::CONTENT_TYPE, kind)], app.metrics.render(&samples, sockets, disk)).into_response()
 }
 
 async fn cluster(State(app): Shared) -> Json<ClusterView> {

@@ -14,10 +14,11 @@ use crate::admin::{
 };
 use crate::handlers::errors::KafkaCode;
 use crate::metadata::{CreateTopic, Metadata, MetadataError, Refusal, TopicImage, TopicSelector};
-use crate::metrics::SocketSample;
+use crate::metrics::{DiskSample, SocketSample};
 use crate::model::PartitionIndex;
 use crate::partition::{Partition, PartitionSet};
 use crate::server::Server;
+use crate::storage::DiskSpace;
 
 /// Longest wait for the metadata group's decision.
 const CHANGE_WAIT: Duration = Duration::from_secs(15);
@@ -28,6 +29,7 @@ pub(super) struct LiveAdmin {
     pub(super) metadata: Metadata,
     pub(super) partitions: Arc<PartitionSet>,
     pub(super) server: Server,
+    pub(super) space: Arc<DiskSpace>,
     pub(super) failed: Arc<Mutex<Failures>>,
     /// Whether this node's image showed its own registration.
     pub(super) registered: watch::Receiver<bool>,
@@ -57,6 +59,14 @@ impl AdminBackend for LiveAdmin {
             reasons.push(format!("the replica of {name} cannot start: {reason}"));
         }
         reasons
+    }
+
+    fn disk(&self) -> DiskSample {
+        DiskSample {
+            free_bytes: self.space.free_bytes(),
+            reserve_bytes: self.space.reserve_bytes(),
+            is_full: !self.space.has_room(),
+        }
     }
 
     fn cluster(&self) -> ClusterView {

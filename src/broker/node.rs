@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use jackdaw_raft::{ClusterId, NodeId, NodeOptions, RaftNode, Timing};
+use jackdaw_raft::{ClusterId, GroupId, NodeId, NodeOptions, RaftNode, Room, Timing};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -74,6 +74,9 @@ struct Disk {
 }
 
 /// A running node.
+/// Between two looks at the free space of the data folder's volume.
+const SPACE_INTERVAL: Duration = Duration::from_secs(1);
+
 struct Node {
     disk: Disk,
     raft: RaftNode,
@@ -153,10 +156,12 @@ impl Node {
             metadata,
             partitions: Arc::clone(&node.partitions),
             server,
+            space: Arc::clone(node.disk.storage.space()),
             failed,
             registered,
             reconciled,
         };
+        node.watch_space();
         node.serve_admin(listeners.admin, backend, metrics);
         tracing::info!(
             node = %config.node_id,
@@ -166,6 +171,17 @@ impl Node {
             "serving"
         );
         Ok(node)
+    }
+
+    /// Appends look at the free space as they take it; this looks whether some came back.
+    fn watch_space(&mut self) {
+        let space = Arc::clone(self.disk.storage.space());
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SPACE_INTERVAL).await;
+                space.look();
+            }
+        }));
     }
 
     /// Deletes old records; where partitions say that they have some to purge.
@@ -276,6 +292,7 @@ impl Node {
         for partition in self.partitions.all() {
             partition.close().await;
         }
+        self.disk.metadata_log.stop_waiting();
         self.raft.shutdown().await;
         if let Err(error) = self.disk.close() {
             tracing::warn!(%error, "the next start will take longer: closing failed");
@@ -313,6 +330,11 @@ async fn start_raft(
     let peers = config.nodes.iter().map(|(id, node)| (NodeId(id.0 as u64), node.peer.clone()));
     let cluster = ClusterId::new(config.cluster.clone()).context("the cluster's name is empty")?;
     let mut raft = NodeOptions::new(NodeId(config.node_id.0 as u64), cluster, peers.collect());
+    let space = Arc::clone(disk.storage.space());
+    // The metadata group goes on whatever happens: it is what deletes topics.
+    raft.room = Some(Room::new(move |group| {
+        group == GroupId::METADATA || space.has_room_for_replication()
+    }));
     raft.timing = Timing {
         heartbeat_ms: config.raft.heartbeat_ms,
         election_min_ms: config.raft.election_min_ms,

@@ -14,6 +14,7 @@ pub(super) fn storage(config: &NodeConfig) -> StorageOptions {
     StorageOptions {
         cache_bytes_max: usize::try_from(config.storage.cache_bytes).unwrap_or(usize::MAX),
         volume: Some(config.data_dir.clone()),
+        reserve_bytes: config.storage.reserve_bytes,
         ..StorageOptions::default()
     }
 }

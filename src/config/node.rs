@@ -128,6 +128,8 @@ pub struct StorageConfig {
     pub index_interval_bytes: u32,
     /// How often a node looks for records that are too old (`log.retention.check.interval.ms`), ms.
     pub retention_check_interval_ms: u64,
+    /// Bytes of the volume that records from producers leave free; at most a twentieth of it.
+    pub reserve_bytes: u64,
     /// Recent entries kept in memory for replication and reading, all partitions together, bytes.
     pub cache_bytes: u64,
 }
@@ -138,6 +140,7 @@ impl Default for StorageConfig {
             segment_bytes: 1024 * 1024 * 1024,
             index_interval_bytes: 4096,
             retention_check_interval_ms: 300_000,
+            reserve_bytes: 512 * 1024 * 1024,
             cache_bytes: 64 * 1024 * 1024,
         }
     }

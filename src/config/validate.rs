@@ -275,6 +275,7 @@ fn check_ranges(file: &FileConfig) -> Result<(), ConfigError> {
             10,
             i64::MAX as u64,
         ),
+        ("storage.reserve_bytes", storage.reserve_bytes, 0, u64::MAX),
         ("storage.cache_bytes", storage.cache_bytes, 0, u64::MAX),
         ("groups.session_timeout_min_ms", groups.session_timeout_min_ms, 1, 1_800_000),
         (

@@ -100,7 +100,8 @@ impl KafkaCode for PartitionError {
             Self::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
             // Retriable, and to an idempotent producer: "it may have been written".
             Self::Uncertain => ErrorCode::RequestTimedOut,
-            Self::Storage(_) => ErrorCode::KafkaStorageError,
+            // Retriable: the client asks who leads, and tries again.
+            Self::Full | Self::Storage(_) => ErrorCode::KafkaStorageError,
         }
     }
 }

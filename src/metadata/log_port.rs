@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, Payload};
+use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, Payload, blocking};
 
 use crate::model::{Offset, PartitionIndex, TopicId};
 use crate::storage::{
@@ -72,6 +72,11 @@ impl MetadataLog {
         Ok(Self { log })
     }
 
+    /// From here on a full disk ends the group at once: the node stops.
+    pub fn stop_waiting(&self) {
+        self.log.stop_waiting();
+    }
+
     /// Syncs and marks the log as cleanly closed. Call once the group has ended.
     ///
     /// # Errors
@@ -89,7 +94,10 @@ impl LogPort for MetadataLog {
 
     fn append(&self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
         let entries: Vec<LogEntry> = entries.into_iter().map(entry_out).collect();
-        self.log.append(&entries)?;
+        match self.log.append(&entries) {
+            Err(LogError::Full { .. }) => blocking(|| self.log.append_or_wait(&entries))?,
+            outcome => outcome?,
+        };
         self.log.sync(Box::new(move |result| flushed.done(result)));
         Ok(())
     }

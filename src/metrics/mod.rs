@@ -58,6 +58,17 @@ pub struct SocketSample {
     pub request_bytes: u64,
 }
 
+/// How full the data folder's volume is; read when the metrics are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskSample {
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// Bytes that records from producers leave free.
+    pub reserve_bytes: u64,
+    /// Whether records from producers are refused.
+    pub is_full: bool,
+}
+
 /// Where a partition's replica on this node stands; read when the metrics are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaSample {
@@ -92,12 +103,21 @@ struct Scraped {
     high_watermark: Family<PartitionLabels, Gauge>,
     log_start_offset: Family<PartitionLabels, Gauge>,
     log_end_offset: Family<PartitionLabels, Gauge>,
+    disk_free: Gauge,
+    disk_reserve: Gauge,
+    disk_full: Gauge,
 }
 
 impl Scraped {
     fn register(&self, registry: &mut Registry) {
         registry.register("partitions", "Partition replicas on this node", self.partitions.clone());
         registry.register("partition_leaders", "Partitions led by this node", self.leaders.clone());
+        let help = "Free on the volume of the data folder";
+        registry.register_with_unit("disk_free", help, Unit::Bytes, self.disk_free.clone());
+        let help = "What records from producers leave free";
+        registry.register_with_unit("disk_reserve", help, Unit::Bytes, self.disk_reserve.clone());
+        let help = "1 while records from producers are refused for want of space";
+        registry.register("disk_full", help, self.disk_full.clone());
         for (name, help, family) in [
             ("partition_term", "Raft term of a partition", &self.term),
             (
@@ -114,6 +134,12 @@ impl Scraped {
         ] {
             registry.register(name, help, family.clone());
         }
+    }
+
+    fn set_disk(&self, disk: DiskSample) {
+        self.disk_free.set(i64::try_from(disk.free_bytes).unwrap_or(i64::MAX));
+        self.disk_reserve.set(i64::try_from(disk.reserve_bytes).unwrap_or(i64::MAX));
+        self.disk_full.set(i64::from(disk.is_full));
     }
 
     fn set(&self, replicas: &[ReplicaSample]) {
@@ -199,14 +225,20 @@ impl Metrics {
         }
     }
 
-    /// The text that Prometheus reads (OpenMetrics 1.0), with this node's replicas and sockets as of
-    /// now.
+    /// The text that Prometheus reads (OpenMetrics 1.0), with this node's replicas, sockets and disk as
+    /// of now.
     #[must_use]
-    pub fn render(&self, replicas: &[ReplicaSample], sockets: SocketSample) -> String {
+    pub fn render(
+        &self,
+        replicas: &[ReplicaSample],
+        sockets: SocketSample,
+        disk: DiskSample,
+    ) -> String {
         // One reading at a time: the per-partition gauges are cleared and set again.
         let scraped = self.scraped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         scraped.set(replicas);
         self.set_sockets(sockets);
+        scraped.set_disk(disk);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             // Writing into a String cannot fail; a comment keeps the text well-formed if it does.
@@ -259,12 +291,15 @@ mod tests {
             log_end_offset: 12,
             high_watermark: 11,
         };
-        let text = metrics.render(&[replica], sockets());
+        let disk = DiskSample { free_bytes: 9, reserve_bytes: 10, is_full: true };
+        let text = metrics.render(&[replica], sockets(), disk);
         for line in [
             "jackdaw_records_in_total 5",
             "jackdaw_in_bytes_total 500",
             "jackdaw_segments_deleted_total 2",
             "jackdaw_deleted_bytes_total 700",
+            "jackdaw_disk_free_bytes 9",
+            "jackdaw_disk_full 1",
             "jackdaw_connections 1",
             "jackdaw_connections_accepted_total 4",
             "jackdaw_partition_leaders 1",
@@ -290,8 +325,8 @@ mod tests {
             log_end_offset: 0,
             high_watermark: 0,
         };
-        assert!(metrics.render(&[replica], sockets()).contains("gone"));
-        assert!(!metrics.render(&[], sockets()).contains("gone"));
+        assert!(metrics.render(&[replica], sockets(), DiskSample::default()).contains("gone"));
+        assert!(!metrics.render(&[], sockets(), DiskSample::default()).contains("gone"));
     }
 
     #[test]
@@ -299,6 +334,10 @@ mod tests {
         let metrics = Metrics::new(1);
         metrics.requests.observe(-7, Duration::ZERO, false);
         metrics.requests.observe(9_999, Duration::ZERO, false);
-        assert!(metrics.render(&[], sockets()).contains("jackdaw_requests_total{api=\"other\"} 2"));
+        assert!(
+            metrics
+                .render(&[], sockets(), DiskSample::default())
+                .contains("jackdaw_requests_total{api=\"other\"} 2")
+        );
     }
 }

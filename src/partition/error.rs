@@ -56,6 +56,9 @@ pub enum PartitionError {
     /// or may not survive.
     #[error("the outcome of the append is not known")]
     Uncertain,
+    /// The disk has no room for records of producers.
+    #[error("the disk of the leader is almost full: records are refused until there is room again")]
+    Full,
     /// The disk failed a read.
     #[error("storage: {0}")]
     Storage(String),

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, Payload};
+use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, Payload, blocking};
 use tokio::sync::oneshot;
 
 use super::command::{Command, is_command};
@@ -53,7 +53,10 @@ impl PartitionLog {
                 sealed => sealed?,
             }
         }
-        self.log.append(entries)?;
+        match self.log.append(entries) {
+            Err(LogError::Full { .. }) => blocking(|| self.log.append_or_wait(entries))?,
+            outcome => outcome?,
+        };
         Ok(())
     }
 

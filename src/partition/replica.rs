@@ -187,6 +187,14 @@ impl Partition {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
+    /// Checks that the disk has room for records.
+    ///
+    /// # Errors
+    /// [`PartitionError::Full`].
+    pub fn check_room(&self) -> Result<(), PartitionError> {
+        if self.log.has_room() { Ok(()) } else { Err(PartitionError::Full) }
+    }
+
     /// Queues one validated batch for append, behind those queued before it.
     pub fn append(&self, batch: Bytes, header: BatchHeader, acks: Acks) -> AppendHandle {
         let (answer, outcome) = oneshot::channel();
@@ -282,6 +290,7 @@ impl Partition {
 
     /// Leaves the group and closes the log with a clean-shutdown marker.
     pub async fn close(&self) {
+        self.log.stop_waiting();
         if let Err(error) = self.node.close_group(self.group_id).await {
             tracing::warn!(partition = %self.name, %error, "closing the Raft group failed");
         }

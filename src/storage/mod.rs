@@ -26,6 +26,7 @@ mod retained;
 mod segment;
 mod segment_head;
 mod shared;
+mod space;
 mod sync_choice;
 mod syncer;
 mod verify;
@@ -45,5 +46,6 @@ pub use log::{
 pub use options::{LogOptions, RollLimits};
 pub use remover::PurgedTotals;
 pub use shared::{Storage, StorageOptions};
+pub use space::DiskSpace;
 pub use syncer::SyncDone;
 pub use verify::{Problem, VerifyRange, VerifyReport, verify_log_dir};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::cache::CacheBudget;
 use super::disk::{Disk, FatalHook, SystemDisk, abort_process};
 use super::remover::{PurgedTotals, Remover};
+use super::space::DiskSpace;
 use super::syncer::{Syncer, VolumeSync};
 use crate::model::{Clock, SystemClock};
 
@@ -24,6 +25,7 @@ pub struct Storage {
     pub(super) volume: Option<u64>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) remover: Arc<Remover>,
+    pub(super) space: Arc<DiskSpace>,
 }
 
 /// How a [`Storage`] is made.
@@ -35,6 +37,8 @@ pub struct StorageOptions {
     pub cache_bytes_max: usize,
     /// A folder of the volume that holds the logs; with it, many logs may share one sync.
     pub volume: Option<PathBuf>,
+    /// Bytes of that volume that records from producers leave free; at most a twentieth of it.
+    pub reserve_bytes: u64,
     /// Puts files on the disk.
     pub disk: Arc<dyn Disk>,
     /// Called at the first write or sync that fails.
@@ -50,6 +54,7 @@ impl Default for StorageOptions {
             sync_threads_max: 8,
             cache_bytes_max: 32 << 20,
             volume: None,
+            reserve_bytes: 512 << 20,
             disk: Arc::new(SystemDisk),
             fatal: abort_process(),
             clock: Arc::new(SystemClock),
@@ -61,6 +66,7 @@ impl Storage {
     /// Storage with `options`.
     #[must_use]
     pub fn new(options: StorageOptions) -> Self {
+        let space = DiskSpace::new(options.volume.as_deref(), options.reserve_bytes);
         let opened = options.volume.as_deref().and_then(open_volume);
         let volume = opened.as_ref().map(|(_, device)| *device);
         let sync = opened.map(|(on, _)| -> VolumeSync {
@@ -75,7 +81,14 @@ impl Storage {
             fatal: options.fatal,
             clock: options.clock,
             remover: Arc::default(),
+            space: Arc::new(space),
         }
+    }
+
+    /// How full the volume is.
+    #[must_use]
+    pub fn space(&self) -> &Arc<DiskSpace> {
+        &self.space
     }
 
     /// Segments that retention has deleted in this process, and their bytes.

@@ -121,6 +121,43 @@ impl Node {
         Ok(serde_json::from_str(&answer.body)?)
     }
 
+    /// Fills its volume but for one part in `left_share`.
+    ///
+    /// # Errors
+    /// It has no volume of its own.
+    pub fn fill_volume(&self, left_share: u64) -> Result<()> {
+        self.volume()?.fill(left_share)
+    }
+
+    /// Gives back what [`fill_volume`](Self::fill_volume) took.
+    ///
+    /// # Errors
+    /// It has no volume of its own.
+    pub fn empty_volume(&self) -> Result<()> {
+        self.volume()?.empty()
+    }
+
+    fn volume(&self) -> Result<&Volume> {
+        let volume = self.volume.as_ref();
+        volume.with_context(|| format!("node {} has no volume of its own", self.id))
+    }
+
+    /// Waits until `/metrics` holds this line.
+    ///
+    /// # Errors
+    /// The deadline passes.
+    pub fn wait_metric(&self, line: &str, deadline: Duration) -> Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < deadline {
+            let answer = http::get(self.ports.admin, "/metrics", REQUEST_TIMEOUT);
+            if answer.is_ok_and(|answer| answer.body.lines().any(|found| found == line)) {
+                return Ok(());
+            }
+            thread::sleep(POLL * 10);
+        }
+        bail!("node {} does not show {line} after {deadline:?}:\n{}", self.id, self.log_tail())
+    }
+
     /// `kill -9`, and waits until the process is gone.
     ///
     /// # Errors

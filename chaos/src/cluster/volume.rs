@@ -65,6 +65,33 @@ impl Volume {
         self.mount()
     }
 
+    /// Takes all free space but a part of the volume's size, one by `left_share`.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub(super) fn fill(&self, left_share: u64) -> Result<()> {
+        let found = rustix::fs::statvfs(&self.mount)?;
+        let left = found.f_blocks * found.f_frsize / left_share;
+        let take = (found.f_bavail * found.f_frsize).saturating_sub(left);
+        let file = File::create(self.filler())?;
+        if take > 0 {
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, take)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what [`fill`](Self::fill) took.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub(super) fn empty(&self) -> Result<()> {
+        Ok(fs::remove_file(self.filler())?)
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.mount.join("filler")
+    }
+
     fn mount(&self) -> Result<()> {
         tool(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mount))
     }

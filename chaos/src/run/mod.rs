@@ -11,6 +11,7 @@
 
 mod around;
 mod demo;
+mod disk_full;
 mod kill_all;
 mod leader_kill;
 mod load;
@@ -24,6 +25,7 @@ mod session;
 
 pub use around::around;
 pub use demo::demo;
+pub use disk_full::disk_full;
 pub use kill_all::kill_all;
 pub use leader_kill::leader_kill;
 pub use measure::{FaultMeasure, Latency};

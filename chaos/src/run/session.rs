@@ -58,8 +58,11 @@ impl<'a> Session<'a> {
         screen.doing(format!("starting {} nodes", options.nodes));
         let repeat = options.repeat(name);
         let folder = Folder::TemporaryIn(options.folder.clone());
-        let cluster =
-            ClusterOptions { folder, volume_mib: cast.volume_mib, ..ClusterOptions::new(options.nodes, options.binary.clone()) };
+        let cluster = ClusterOptions {
+            folder,
+            volume_mib: cast.volume_mib,
+            ..ClusterOptions::new(options.nodes, options.binary.clone())
+        };
         let mut cluster = Cluster::prepare(&cluster)?;
         let begun = Self::load(&mut cluster, options, cast, &repeat);
         let (recorder, load, start) = match begun {
@@ -150,6 +153,11 @@ impl<'a> Session<'a> {
             self.screen.done(format!("the group's committed offsets: {offsets:?}"));
         }
         Ok(())
+    }
+
+    /// The nodes' processes.
+    pub(super) fn pids(&self) -> Vec<Option<u32>> {
+        self.cluster.nodes().iter().map(|node| node.pid()).collect()
     }
 
     /// That many of the nodes, drawn from the seed.

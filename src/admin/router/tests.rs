@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::metrics::SocketSample;
+use crate::metrics::{DiskSample, SocketSample};
 
 #[derive(Default)]
 struct Fake {
@@ -19,6 +19,10 @@ struct Fake {
 impl AdminBackend for Fake {
     fn sockets(&self) -> SocketSample {
         SocketSample::default()
+    }
+
+    fn disk(&self) -> DiskSample {
+        DiskSample::default()
     }
 
     fn not_ready(&self) -> Vec<String> {

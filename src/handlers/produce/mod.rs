@@ -116,6 +116,7 @@ fn queue(
     data: PartitionProduceData,
 ) -> Result<Append, Refusal> {
     let (_, partition) = ctx.resolve(topic, PartitionIndex(data.index))?;
+    partition.check_room()?;
     let bytes = data.records.as_ref().map_or(0, Bytes::len);
     let accepted = validate(data.records, version, &partition.limits(), ctx.clock.now())?;
     let Accepted { batch, header, append_time } = accepted;

@@ -10,6 +10,8 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fs::FallocateFlags;
@@ -32,6 +34,9 @@ use super::{Inner, Log, Watched};
 const STAMP_BYTES: usize = 16;
 /// `iovec`s that one `pwritev` takes on Linux (`IOV_MAX`).
 const IOVECS_MAX: usize = 1024;
+
+/// Longest wait before an append on a full disk is tried again.
+const SPACE_WAIT: Duration = Duration::from_secs(1);
 
 /// Where appended entries went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +104,37 @@ impl Log {
         inner.cache.extend(planned.into_iter().map(Planned::into_cached).collect());
         let view = read(&inner.view);
         Ok(Appended { base_offsets, end_offset: view.end.next_offset, last: view.last() })
+    }
+}
+
+impl Log {
+    /// [`Log::append`], which waits on a full disk: for space, or for [`Log::stop_waiting`].
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append_or_wait(&self, entries: &[LogEntry]) -> Result<Appended, LogError> {
+        loop {
+            match self.append(entries) {
+                Err(LogError::Full { path, needed_bytes })
+                    if !self.0.stopped.load(Ordering::Acquire) =>
+                {
+                    tracing::warn!(path = %path.display(), needed_bytes, "an append waits for space");
+                    self.0.storage.space.wait(SPACE_WAIT);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Whether the disk has room for records of producers.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.0.storage.space.has_room()
+    }
+
+    /// From here on a full disk is an error at once: the log is about to be closed.
+    pub fn stop_waiting(&self) {
+        self.0.stopped.store(true, Ordering::Release);
     }
 }
 
@@ -198,6 +234,9 @@ impl Inner {
         let file = segment.file()?;
         let options = &self.options;
         let (least, most) = (options.preallocate_min_bytes, options.preallocate_max_bytes);
+        let space = &self.storage.space;
+        // What one log has set aside is lost to the others.
+        let most = if space.has_room() { most } else { least };
         let step = writer.allocated.clamp(least, most.max(least));
         let wish = (writer.allocated + step).min(read(&self.roll).bytes).max(need);
         for target in [wish, need] {
@@ -205,6 +244,7 @@ impl Inner {
             match rustix::fs::fallocate(file, FallocateFlags::empty(), writer.allocated, len) {
                 Ok(()) => {
                     writer.allocated = target;
+                    space.look();
                     return Ok(());
                 }
                 Err(Errno::NOSPC | Errno::DQUOT) => {}

@@ -80,6 +80,8 @@ struct Inner {
     checkpoint: Mutex<CheckpointFile>,
     /// A write or sync failed: nothing is written any more.
     failed: AtomicBool,
+    /// An append no longer waits for space.
+    stopped: AtomicBool,
 }
 
 impl Log {

@@ -110,6 +110,7 @@ impl Log {
             on_volume: storage.volume.is_some() && storage.volume == device_of(dir),
             checkpoint: Mutex::new(CheckpointFile::new(dir)),
             failed: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         };
         Ok((Self(Arc::new(inner)), report))
     }
