@@ -15,9 +15,8 @@
 //! ```
 //! **Invariant:** it never says more than what is durable; it is lowered, durably, before a truncation.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
@@ -52,8 +51,8 @@ impl CheckpointFile {
     }
 
     /// Forgets it: the segments that it speaks of are gone.
-    pub(super) fn remove(dir: &Path) -> io::Result<()> {
-        std::fs::remove_file(dir.join(FILE_NAME))
+    pub(super) fn remove(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
+        disk.remove(&dir.join(FILE_NAME))
     }
 
     /// The stored recovery point; `None` without a sound one.
@@ -65,25 +64,27 @@ impl CheckpointFile {
         }
     }
 
-    /// Overwrites it; with a disk, it is there when this returns.
-    pub(super) fn write(
+    /// Overwrites it.
+    pub(super) fn write(&mut self, checkpoint: &Checkpoint, disk: &dyn Disk) -> io::Result<()> {
+        let file = self.file(disk)?;
+        disk.write_bytes_at(file, &checkpoint.encode(), 0)
+    }
+
+    /// Overwrites it; on disk when this returns.
+    pub(super) fn write_durably(
         &mut self,
         checkpoint: &Checkpoint,
-        disk: Option<&dyn Disk>,
+        disk: &dyn Disk,
     ) -> io::Result<()> {
-        let file = match &mut self.file {
+        self.write(checkpoint, disk)?;
+        disk.sync_data(self.file(disk)?)
+    }
+
+    fn file(&mut self, disk: &dyn Disk) -> io::Result<&File> {
+        Ok(match &mut self.file {
             Some(file) => file,
-            none => none.insert(
-                OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .open(&self.path)?,
-            ),
-        };
-        file.write_all_at(&checkpoint.encode(), 0)?;
-        disk.map_or(Ok(()), |disk| disk.sync_data(file))
+            none => none.insert(disk.open_or_create(&self.path)?),
+        })
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
             next_offset: Offset(1234),
             clean: true,
         };
-        file.write(&checkpoint, Some(&crate::storage::SystemDisk)).unwrap();
+        file.write_durably(&checkpoint, &crate::storage::SystemDisk).unwrap();
         assert_eq!(file.read().unwrap(), Some(checkpoint));
         let mut bytes = checkpoint.encode();
         for bit in 0..bytes.len() * 8 {

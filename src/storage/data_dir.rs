@@ -66,7 +66,7 @@ impl DataDir {
     /// Any [`DataDirError`].
     pub fn open(path: &Path, cluster_id: &str, node_id: BrokerId) -> Result<Self, DataDirError> {
         for dir in ["partitions", "set-aside", "deleted"].map(|name| path.join(name)) {
-            fs::create_dir_all(&dir).map_err(fail("make", &dir))?;
+            SystemDisk.create_dir(&dir).map_err(fail("make", &dir))?;
         }
         let lock = lock(path)?;
         let wanted = NodeIdentity { cluster_id: cluster_id.to_owned(), node_id, version: VERSION };
@@ -192,7 +192,7 @@ impl DataDir {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DataDirError> {
-        fs::rename(from, to).map_err(fail("move", from))?;
+        SystemDisk.rename(from, to).map_err(fail("move", from))?;
         for dir in [from.parent(), to.parent()].into_iter().flatten() {
             SystemDisk.sync_dir(dir).map_err(fail("sync", dir))?;
         }

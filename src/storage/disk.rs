@@ -1,16 +1,86 @@
-//! The few system calls that put bytes on the disk, behind a trait so that tests can count, hold
-//! and fail them; and the rule for when they fail.
+//! The few system calls that change files, behind a trait so that tests can count, hold and fail
+//! them; and the rule for when they fail.
 //!
+//! **Invariant:** no file of a log is changed but through [`Disk`], except for the maps of its indexes,
+//! which are made again when they are lost.
 //! **Invariant:** a sync that failed is never tried again: the kernel marks the pages clean and a
 //! second attempt lies (seen: ENOSPC, EIO, then OK with wrong bytes).
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Puts files and folders on the disk.
+use rustix::fs::FallocateFlags;
+
+/// Changes files and folders, and puts them on the disk. What is not a sync has the system's way as
+/// its default; a disk that wraps another one forwards every method.
 pub trait Disk: Send + Sync {
+    /// Opens a file for reading and writing, empty, made if it is not there.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+    }
+
+    /// Opens a file for reading and writing as it is, made if it is not there.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    fn open_or_create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    }
+
+    /// `pwritev(2)`: how many bytes of `slices` it wrote, maybe fewer than there are.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        Ok(rustix::io::pwritev(file, slices, position)?)
+    }
+
+    /// `fallocate(2)`: room of `len` bytes from `position` on, which read as zeros; the file grows to
+    /// its end.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), position, len)?)
+    }
+
+    /// `ftruncate(2)`.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
+    /// `rename(2)`.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    /// `unlink(2)`.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    /// Makes a folder and those above it, as far as they are not there.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
     /// `fdatasync(2)`: the file's bytes and what is needed to read them back.
     ///
     /// # Errors
@@ -28,6 +98,49 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the operating system.
     fn sync_volume(&self, on: &File) -> io::Result<()>;
+}
+
+impl dyn Disk + '_ {
+    /// Writes all of `slices` at `position`; returns their bytes. What is written when it fails is not
+    /// known.
+    pub(super) fn write_all_at(
+        &self,
+        file: &File,
+        mut slices: &mut [IoSlice<'_>],
+        position: u64,
+    ) -> io::Result<u64> {
+        let mut written = 0;
+        while !slices.is_empty() {
+            match self.write_at(file, slices, position + written) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    written += n as u64;
+                    IoSlice::advance_slices(&mut slices, n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes all of `bytes` at `position`.
+    pub(super) fn write_bytes_at(
+        &self,
+        file: &File,
+        bytes: &[u8],
+        position: u64,
+    ) -> io::Result<()> {
+        self.write_all_at(file, &mut [IoSlice::new(bytes)], position).map(drop)
+    }
+
+    /// Removes the file at `path` unless it is gone already.
+    pub(super) fn remove_if_there(&self, path: &Path) -> io::Result<()> {
+        match self.remove(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
 }
 
 /// The machine's disk.

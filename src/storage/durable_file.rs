@@ -2,8 +2,7 @@
 //!
 //! **Invariant:** after a crash such a file holds the old or the new contents, never a mixture.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
@@ -22,10 +21,10 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
 /// Puts `contents` at `path`; on disk when this returns.
 pub(super) fn replace_file(path: &Path, contents: &[u8], disk: &dyn Disk) -> io::Result<()> {
     let temporary = temporary(path);
-    let mut file = File::create(&temporary)?;
-    file.write_all(contents)?;
+    let file = disk.create(&temporary)?;
+    disk.write_bytes_at(&file, contents, 0)?;
     disk.sync_data(&file)?;
-    fs::rename(&temporary, path)?;
+    disk.rename(&temporary, path)?;
     match path.parent() {
         Some(dir) => disk.sync_dir(dir),
         None => Ok(()),

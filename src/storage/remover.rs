@@ -6,12 +6,12 @@
 //!
 //! **Invariant:** a file comes here only after it is written down, durably, that its entries are gone.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
+use super::disk::Disk;
 use super::locks::lock;
 
 /// The end of the name of a file that is to be deleted.
@@ -27,14 +27,19 @@ pub struct PurgedTotals {
 }
 
 /// The thread, which begins with the first file and ends with the last log.
-#[derive(Default)]
 pub(super) struct Remover {
+    disk: Arc<dyn Disk>,
     queue: Mutex<Option<mpsc::Sender<PathBuf>>>,
     segments: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl Remover {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+        let (segments, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { disk, queue: Mutex::default(), segments, bytes }
+    }
+
     /// Counts a segment that was purged.
     pub(super) fn count(&self, bytes: u64) {
         self.segments.fetch_add(1, Ordering::Relaxed);
@@ -55,14 +60,14 @@ impl Remover {
         name.push(".");
         name.push(GONE);
         let gone = PathBuf::from(name);
-        match fs::rename(path, &gone) {
+        match self.disk.rename(path, &gone) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         }
         let mut queue = lock(&self.queue);
         if queue.is_none() {
-            *queue = Some(start()?);
+            *queue = Some(start(Arc::clone(&self.disk))?);
         }
         // The thread ends only after this sender.
         if let Some(queue) = &*queue {
@@ -72,16 +77,13 @@ impl Remover {
     }
 }
 
-fn start() -> io::Result<mpsc::Sender<PathBuf>> {
+fn start(disk: Arc<dyn Disk>) -> io::Result<mpsc::Sender<PathBuf>> {
     let (sender, files) = mpsc::channel::<PathBuf>();
     std::thread::Builder::new().name("jackdaw-remover".to_owned()).spawn(move || {
         for path in files {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(%error, path = %path.display(), "a purged file stays until the \
-                         next start");
-                }
-                _ => {}
+            if let Err(error) = disk.remove_if_there(&path) {
+                tracing::warn!(%error, path = %path.display(), "a purged file stays until the next \
+                     start");
             }
         }
     })?;
@@ -91,13 +93,15 @@ fn start() -> io::Result<mpsc::Sender<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::SystemDisk;
+    use std::fs;
 
     #[test]
     fn a_file_is_out_of_sight_at_once_and_gone_soon() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");
         fs::write(&path, b"x").unwrap();
-        let remover = Remover::default();
+        let remover = Remover::new(Arc::new(SystemDisk));
         remover.remove(&path).unwrap();
         assert!(!path.exists());
         remover.remove(&path).unwrap();

@@ -15,7 +15,7 @@
 //! ```
 //! **Invariant:** what it says is gone is never returned again, whether or not its file still is there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -72,7 +72,7 @@ impl Retained {
         file.read_exact_at(&mut bytes, 0)?;
         let sequence = newest(&bytes).map_or(1, |(sequence, _)| sequence + 1);
         let slot = (sequence % 2) * SLOT_BYTES as u64;
-        file.write_all_at(&self.encode(sequence), slot)?;
+        disk.write_bytes_at(&file, &self.encode(sequence), slot)?;
         disk.sync_data(&file)
     }
 
@@ -113,14 +113,9 @@ fn newest(bytes: &[u8]) -> Option<(u64, Retained)> {
 
 /// Opens the file, made with both slots empty if it was not there.
 fn open(dir: &Path, disk: &dyn Disk) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(dir.join(FILE_NAME))?;
+    let file = disk.open_or_create(&dir.join(FILE_NAME))?;
     if file.metadata()?.len() < FILE_BYTES as u64 {
-        file.write_all_at(&[0; FILE_BYTES], 0)?;
+        disk.write_bytes_at(&file, &[0; FILE_BYTES], 0)?;
         disk.sync_data(&file)?;
         disk.sync_dir(dir)?;
     }

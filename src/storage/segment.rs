@@ -10,7 +10,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -65,19 +64,14 @@ impl Segment {
         let path = dir.join(file_name(head.base_offset, head.first_index, name_taken));
         let bytes = head.encode();
         let temporary = temporary(&path);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)?;
-        file.write_all_at(&bytes, 0)?;
+        let file = disk.create(&temporary)?;
+        disk.write_bytes_at(&file, &bytes, 0)?;
         if !lazy {
             disk.sync_data(&file)?;
         }
         // An index of that name can only be a left-over of a truncation.
-        remove_if_there(&index_path(&path))?;
-        fs::rename(&temporary, &path)?;
+        disk.remove_if_there(&index_path(&path))?;
+        disk.rename(&temporary, &path)?;
         if !lazy {
             disk.sync_dir(dir)?;
         }
@@ -284,9 +278,9 @@ impl Segment {
     }
 
     /// Removes the file and its index.
-    pub(super) fn delete(&self) -> Result<(), LogError> {
+    pub(super) fn delete(&self, disk: &dyn Disk) -> Result<(), LogError> {
         for path in [self.index.path(), &self.path] {
-            remove_if_there(path).map_err(LogError::io("delete", path))?;
+            disk.remove_if_there(path).map_err(LogError::io("delete", path))?;
         }
         Ok(())
     }
@@ -374,11 +368,4 @@ pub(super) fn is_blank(path: &Path) -> io::Result<bool> {
     let mut bytes = Vec::new();
     File::open(path)?.take(512).read_to_end(&mut bytes)?;
     Ok(bytes.iter().all(|b| *b == 0))
-}
-
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

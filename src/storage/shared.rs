@@ -77,10 +77,10 @@ impl Storage {
             syncer: Syncer::new(options.sync_threads_max, sync),
             volume,
             cache: Arc::new(CacheBudget::new(options.cache_bytes_max)),
+            remover: Arc::new(Remover::new(Arc::clone(&options.disk))),
             disk: options.disk,
             fatal: options.fatal,
             clock: options.clock,
-            remover: Arc::default(),
             space: Arc::new(space),
         }
     }

@@ -7,15 +7,10 @@
 //! batch are replaced, by a second `iovec`.
 //! **Invariant:** an append is seen as a whole or, when it fails, not at all.
 
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use bytes::Bytes;
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
 
 use crate::model::record_batch::{self, BatchError, BatchHeader};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
@@ -27,6 +22,7 @@ use crate::storage::segment::{End, IndexDue, Segment};
 use crate::storage::segment_head::SegmentHead;
 use crate::storage::walker::{Cursor, Located};
 use crate::storage::{EntryBody, EntryId, LogEntry, LogError};
+use bytes::Bytes;
 
 use super::{Inner, Log, Watched};
 
@@ -241,21 +237,20 @@ impl Inner {
         let wish = (writer.allocated + step).min(read(&self.roll).bytes).max(need);
         for target in [wish, need] {
             let len = target - writer.allocated;
-            match rustix::fs::fallocate(file, FallocateFlags::empty(), writer.allocated, len) {
+            let disk = &*self.storage.disk;
+            match disk.allocate(file, writer.allocated, len) {
                 Ok(()) => {
                     writer.allocated = target;
                     space.look();
                     return Ok(());
                 }
-                Err(Errno::NOSPC | Errno::DQUOT) => {}
-                Err(Errno::OPNOTSUPP) => {
-                    file.set_len(target).map_err(LogError::io("extend", &segment.path))?;
+                Err(error) if is_full(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    disk.set_len(file, target).map_err(LogError::io("extend", &segment.path))?;
                     writer.allocated = target;
                     return Ok(());
                 }
-                Err(error) => {
-                    return Err(LogError::io("extend", &segment.path)(error.into()));
-                }
+                Err(error) => return Err(LogError::io("extend", &segment.path)(error)),
             }
         }
         let needed_bytes = need - writer.allocated;
@@ -269,7 +264,7 @@ impl Inner {
         run: &[Planned],
         end: &End,
     ) -> Result<(), LogError> {
-        let file = segment.file()?;
+        let (file, disk) = (segment.file()?, &*self.storage.disk);
         let mut position = end.position;
         for part in run.chunks(IOVECS_MAX / 2) {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(part.len() * 2);
@@ -279,11 +274,12 @@ impl Inner {
                     slices.push(IoSlice::new(&plan.rest));
                 }
             }
-            match write_all_at(file, &mut slices, position) {
+            match disk.write_all_at(file, &mut slices, position) {
                 Ok(written) => position += written,
                 Err(error) if is_full(&error) => {
                     // What was written in part must not be found behind a shorter entry later.
-                    file.set_len(end.position).map_err(|e| self.fail("cut", &segment.path, e))?;
+                    disk.set_len(file, end.position)
+                        .map_err(|e| self.fail("cut", &segment.path, e))?;
                     writer.allocated = end.position;
                     let needed_bytes = run.iter().map(|p| p.item.size() as u64).sum();
                     return Err(LogError::Full { path: segment.path.clone(), needed_bytes });
@@ -301,7 +297,8 @@ impl Inner {
             let view = read(&self.view);
             (Arc::clone(view.active()), view.end, view.last_term, view.epochs.clone())
         };
-        old.file()?.set_len(end.position).map_err(LogError::io("cut", &old.path))?;
+        let disk = &*self.storage.disk;
+        disk.set_len(old.file()?, end.position).map_err(LogError::io("cut", &old.path))?;
         writer.allocated = end.position;
         self.sync_end()?;
         if let Err(error) = old.index().seal(&Watched(self)) {
@@ -409,22 +406,4 @@ impl Planned {
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Writes all of `slices`; returns their bytes.
-fn write_all_at(file: &File, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<u64> {
-    let mut slices = slices;
-    let mut written = 0;
-    while !slices.is_empty() {
-        match rustix::io::pwritev(file, slices, position + written) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                written += n as u64;
-                IoSlice::advance_slices(&mut slices, n);
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(written)
 }

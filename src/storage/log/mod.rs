@@ -35,7 +35,7 @@ mod view;
 mod tests;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -174,6 +174,38 @@ impl Log {
 struct Watched<'a>(&'a Inner);
 
 impl Disk for Watched<'_> {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.0.storage.disk.create(path)
+    }
+
+    fn open_or_create(&self, path: &Path) -> io::Result<File> {
+        self.0.storage.disk.open_or_create(path)
+    }
+
+    fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        self.0.storage.disk.write_at(file, slices, position)
+    }
+
+    fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
+        self.0.storage.disk.allocate(file, position, len)
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        self.0.storage.disk.set_len(file, len)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.storage.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.storage.disk.remove(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.storage.disk.create_dir(path)
+    }
+
     fn sync_data(&self, file: &File) -> io::Result<()> {
         let result = self.0.storage.disk.sync_data(file);
         result.inspect_err(|error| self.0.note_failure("sync a file in", &self.0.dir, error))

@@ -20,7 +20,7 @@ use crate::storage::retained::Retained;
 use crate::storage::segment::{self, Segment};
 use crate::storage::segment_head::SegmentHead;
 use crate::storage::syncer::SyncTicket;
-use crate::storage::{LogError, LogIdentity, LogOptions, Storage};
+use crate::storage::{Disk, LogError, LogIdentity, LogOptions, Storage};
 
 use super::append::Writer;
 use super::purge::reset_head;
@@ -153,21 +153,23 @@ fn find(
     storage: &Storage,
     durable_hint: Option<u64>,
 ) -> Result<Found, LogError> {
-    fs::create_dir_all(dir).map_err(LogError::io("make", dir))?;
-    remove_temporary(dir)?;
+    let disk = &*storage.disk;
+    disk.create_dir(dir).map_err(LogError::io("make", dir))?;
+    remove_temporary(dir, disk)?;
     let mut retained = Retained::read(dir)?;
     let mut checkpoint =
         CheckpointFile::new(dir).read().map_err(LogError::io("read the checkpoint in", dir))?;
     let mut segments = if retained.is_some_and(|r| r.resetting) {
         for path in segment_paths(dir)? {
-            fs::remove_file(&path).map_err(LogError::io("delete", &path))?;
+            disk.remove(&path).map_err(LogError::io("delete", &path))?;
         }
         if checkpoint.take().is_some() {
-            CheckpointFile::remove(dir).map_err(LogError::io("delete the checkpoint in", dir))?;
+            CheckpointFile::remove(dir, disk)
+                .map_err(LogError::io("delete the checkpoint in", dir))?;
         }
         Vec::new()
     } else {
-        load_segments(dir, &checkpoint, durable_hint)?
+        load_segments(dir, &checkpoint, durable_hint, disk)?
     };
     let mut report = Recovery::default();
     // Without a recovery point no sync has ended yet, so no name is known to be on the disk.
@@ -187,10 +189,9 @@ fn find(
     }
     if let Some(mark) = retained.as_mut().filter(|r| r.resetting) {
         mark.resetting = false;
-        mark.write(dir, &*storage.disk)
-            .map_err(LogError::io("replace the retained mark in", dir))?;
+        mark.write(dir, disk).map_err(LogError::io("replace the retained mark in", dir))?;
     }
-    drop_purged(&mut segments, retained.as_ref())?;
+    drop_purged(&mut segments, retained.as_ref(), disk)?;
     check_chain(dir, &segments, identity, retained.as_ref())?;
     Ok(Found { segments, retained, checkpoint, dirs_dirty, report })
 }
@@ -203,12 +204,12 @@ fn lost(dir: &Path, missing_index: u64, durable_index: u64) -> LogError {
     LogError::Lost { path: dir.to_owned(), missing_index, durable_index }
 }
 
-fn remove_temporary(dir: &Path) -> Result<(), LogError> {
+fn remove_temporary(dir: &Path, disk: &dyn Disk) -> Result<(), LogError> {
     for entry in fs::read_dir(dir).map_err(LogError::io("list", dir))? {
         let path = entry.map_err(LogError::io("list", dir))?.path();
         if path.extension().is_some_and(|e| e == TEMPORARY || e == GONE) {
             // A log that was just closed may still be at it.
-            segment::remove_if_there(&path).map_err(LogError::io("delete", &path))?;
+            disk.remove_if_there(&path).map_err(LogError::io("delete", &path))?;
         }
     }
     Ok(())
@@ -244,6 +245,7 @@ fn load_segments(
     dir: &Path,
     checkpoint: &Option<Checkpoint>,
     durable_hint: Option<u64>,
+    disk: &dyn Disk,
 ) -> Result<Vec<Arc<Segment>>, LogError> {
     let paths = segment_paths(dir)?;
     let mut segments = Vec::with_capacity(paths.len());
@@ -258,7 +260,7 @@ fn load_segments(
                 if paths.len() > 1 || !blank || checkpoint.is_some() || durable_hint.is_some() {
                     return Err(LogError::Corrupt { path: path.clone(), position: 0, what });
                 }
-                fs::remove_file(path).map_err(LogError::io("delete", path))?;
+                disk.remove(path).map_err(LogError::io("delete", path))?;
             }
         }
     }
@@ -270,12 +272,13 @@ fn load_segments(
 fn drop_purged(
     segments: &mut Vec<Arc<Segment>>,
     retained: Option<&Retained>,
+    disk: &dyn Disk,
 ) -> Result<(), LogError> {
     let Some(retained) = retained else { return Ok(()) };
     while let [first, second, ..] = segments.as_slice()
         && second.head.first_index <= retained.purged.index + 1
     {
-        first.delete()?;
+        first.delete(disk)?;
         segments.remove(0);
     }
     Ok(())

@@ -116,7 +116,7 @@ impl Inner {
             view.segments.clone()
         };
         for segment in old.iter().rev() {
-            segment.delete()?;
+            segment.delete(disk)?;
         }
         let head = reset_head(&mark(false), &self.identity);
         let segment = Segment::create(&self.dir, false, head, disk, false)
@@ -146,7 +146,7 @@ impl Inner {
             clean: false,
         };
         lock(&self.checkpoint)
-            .write(&point, Some(disk))
+            .write_durably(&point, disk)
             .map_err(|error| self.fail("sync the checkpoint in", &self.dir, error))?;
         write_mark(false)?;
         self.note_durable(&end);

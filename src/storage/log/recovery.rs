@@ -243,7 +243,7 @@ fn cut(
         .truncate_from(end.position, Some(&*storage.disk))
         .map_err(LogError::io("sync", segment.index().path()))?;
     let file = segment.file()?;
-    file.set_len(end.position).map_err(LogError::io("cut", &segment.path))?;
+    storage.disk.set_len(file, end.position).map_err(LogError::io("cut", &segment.path))?;
     storage.disk.sync_data(file).map_err(LogError::io("sync", &segment.path))?;
     tracing::warn!(
         bytes = report.cut_bytes,

@@ -178,8 +178,10 @@ impl Inner {
             return;
         }
         point.clean = closed;
-        let disk = closed.then_some(&*self.storage.disk);
-        if let Err(error) = file.write(&point, disk) {
+        let disk = &*self.storage.disk;
+        let written =
+            if closed { file.write_durably(&point, disk) } else { file.write(&point, disk) };
+        if let Err(error) = written {
             tracing::warn!(%error, dir = %self.dir.display(), "cannot write the checkpoint");
             return;
         }

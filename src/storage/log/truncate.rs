@@ -55,7 +55,7 @@ impl Inner {
         self.cache.truncate_from(next_index);
         self.lower_checkpoint(&segment, &end)?;
         for later in dropped.iter().rev() {
-            later.delete().map_err(|e| self.failed("delete", e))?;
+            later.delete(&Watched(self)).map_err(|e| self.failed("delete", e))?;
         }
         if !dropped.is_empty() {
             self.sync_dir(&self.dir)?;
@@ -64,12 +64,9 @@ impl Inner {
         index
             .truncate_from(end.position, Some(&Watched(self)))
             .map_err(|error| self.fail("sync", index.path(), error))?;
-        let file = segment.file()?;
-        file.set_len(end.position).map_err(|error| self.fail("cut", &segment.path, error))?;
-        self.storage
-            .disk
-            .sync_data(file)
-            .map_err(|error| self.fail("sync", &segment.path, error))?;
+        let (file, disk) = (segment.file()?, &*self.storage.disk);
+        disk.set_len(file, end.position).map_err(|error| self.fail("cut", &segment.path, error))?;
+        disk.sync_data(file).map_err(|error| self.fail("sync", &segment.path, error))?;
         segment.set_sealed_len(None);
         (writer.allocated, writer.due, writer.first_timestamp) = (end.position, due, None);
         self.note_durable(&end);
@@ -129,7 +126,7 @@ impl Inner {
             next_offset: end.next_offset,
             clean: false,
         };
-        file.write(&point, Some(&Watched(self)))
+        file.write_durably(&point, &Watched(self))
             .map_err(|error| self.fail("sync the checkpoint in", &self.dir, error))
     }
 
