@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jackdaw::model::Timestamp;
@@ -42,6 +43,15 @@ impl Client {
         self.send(&request, 5);
         let answer = self.receive::<CreateTopicsRequest>(5);
         assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
+        // The partition has a leader a moment later.
+        loop {
+            self.ask(0);
+            let answer = self.receive::<FetchRequest>(4);
+            if answer.responses[0].partitions[0].error_code == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Produces `count` batches of 1 MiB, some of them at a time.

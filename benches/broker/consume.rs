@@ -67,21 +67,22 @@ fn sendfile_loop(files: &[PathBuf], bytes: usize) -> Duration {
         stream.set_nodelay(true).unwrap();
         let task = Path::new("/proc/thread-self").canonicalize().unwrap();
         let before = cpu_of(&task);
-        let mut left = bytes;
+        let (mut left, mut asked) = (bytes, 0);
         for path in files {
             let file = File::open(path).unwrap();
             let mut at = 0;
             let end = file.metadata().unwrap().len().min(left as u64);
             while at < end {
-                // A slice per request, as a consumer asks for them.
-                let mut request = [0; 100];
-                stream.read_exact(&mut request).unwrap();
-                let stop = (at + BATCH as u64).min(end);
-                while at < stop {
-                    let left = (stop - at) as usize;
-                    let sent = rustix::fs::sendfile(&stream, &file, Some(&mut at), left);
-                    assert!(sent.unwrap() > 0);
+                if asked == 0 {
+                    // A slice per request, as a consumer asks for them.
+                    let mut request = [0; 100];
+                    stream.read_exact(&mut request).unwrap();
+                    asked = BATCH;
                 }
+                let most = asked.min((end - at) as usize);
+                let sent = rustix::fs::sendfile(&stream, &file, Some(&mut at), most).unwrap();
+                assert!(sent > 0);
+                asked -= sent;
             }
             left -= end as usize;
         }

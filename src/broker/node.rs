@@ -74,6 +74,8 @@ struct Disk {
 }
 
 /// A running node.
+/// Longest wait for the cluster's metadata before clients are served.
+const KNOWN_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks at the free space of the data folder's volume.
 const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -149,7 +151,13 @@ impl Node {
         let server = Server::new(options::server(&config), Arc::new(Dispatcher::new(context)));
         let stopping = node.stopping.subscribe();
         let (kafka, serving) = (listeners.kafka, server.clone());
-        node.servers.push(tokio::spawn(async move { serving.serve(kafka, stopping).await }));
+        let known = known(registered.clone(), reconciled.clone());
+        node.servers.push(tokio::spawn(async move {
+            // Connections queue meanwhile: whoever starts a broker and asks at once gets an answer
+            // that holds. Without a quorum clients are told so in the end.
+            drop(tokio::time::timeout(KNOWN_WAIT, known).await);
+            serving.serve(kafka, stopping).await;
+        }));
 
         let backend = LiveAdmin {
             cluster: config.cluster.clone(),
@@ -307,6 +315,13 @@ impl Disk {
         self.kv.flush()?;
         Ok(self.metadata_log.close()?)
     }
+}
+
+/// Resolves once this broker is registered and has opened its partitions.
+async fn known(mut registered: watch::Receiver<bool>, mut reconciled: watch::Receiver<u64>) {
+    // A sender is dropped only when the node stops.
+    drop(registered.wait_for(|registered| *registered).await);
+    drop(reconciled.wait_for(|rounds| *rounds > 0).await);
 }
 
 fn registration(config: &NodeConfig, listeners: &Listeners) -> Result<BrokerRegistration> {

@@ -141,7 +141,7 @@ impl Default for StorageConfig {
             index_interval_bytes: 4096,
             retention_check_interval_ms: 300_000,
             reserve_bytes: 512 * 1024 * 1024,
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes: 32 * 1024 * 1024,
         }
     }
 }

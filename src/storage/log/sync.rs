@@ -18,8 +18,8 @@ use crate::storage::syncer::{Finish, SyncDone, SyncTarget, SyncTicket};
 use super::{Inner, Log};
 
 /// A recovery point is written when the last one is so old, or so many bytes back.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(100);
-const CHECKPOINT_BYTES: u64 = 16 << 20;
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+const CHECKPOINT_BYTES: u64 = 1 << 20;
 
 /// How far a log is on disk: everything before these is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
