@@ -11,7 +11,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
@@ -27,7 +27,6 @@ use crate::model::{Offset, Timestamp};
 
 const EXTENSION: &str = "log";
 const UNKNOWN: u64 = u64::MAX;
-const UNKNOWN_TIME: i64 = i64::MIN;
 
 /// Where something ends: a segment, or the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +44,6 @@ pub(super) struct Segment {
     file: OnceLock<Arc<File>>,
     /// Bytes of a sealed segment, once known; else [`UNKNOWN`].
     sealed_len: AtomicU64,
-    /// Largest timestamp of a sealed segment's batches, once known; else [`UNKNOWN_TIME`].
-    max_timestamp: AtomicI64,
     index: Index,
     /// Set when the index was loaded and, for a sealed segment, completed.
     index_ready: OnceLock<()>,
@@ -90,7 +87,6 @@ impl Segment {
             head_bytes,
             file: OnceLock::new(),
             sealed_len: AtomicU64::new(UNKNOWN),
-            max_timestamp: AtomicI64::new(UNKNOWN_TIME),
             index,
             index_ready: OnceLock::new(),
         }
@@ -131,20 +127,6 @@ impl Segment {
     /// Notes the size of a segment that is sealed, or with `None` that it is appended to again.
     pub(super) fn set_sealed_len(&self, len: Option<u64>) {
         self.sealed_len.store(len.unwrap_or(UNKNOWN), Ordering::Release);
-        if len.is_none() {
-            self.max_timestamp.store(UNKNOWN_TIME, Ordering::Release);
-        }
-    }
-
-    /// Largest timestamp of a sealed segment's batches, if it is in memory.
-    pub(super) fn max_timestamp(&self) -> Option<Timestamp> {
-        let known = self.max_timestamp.load(Ordering::Acquire);
-        (known != UNKNOWN_TIME).then_some(Timestamp(known))
-    }
-
-    /// Keeps a sealed segment's largest timestamp in memory.
-    pub(super) fn set_max_timestamp(&self, timestamp: Timestamp) {
-        self.max_timestamp.store(timestamp.0, Ordering::Release);
     }
 
     /// When the file was last written to.

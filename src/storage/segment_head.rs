@@ -4,9 +4,10 @@
 //! offset, index its first index, term that of the entry before or −1):
 //! ```text
 //!  0  previous first index  u64   first index of the segment before; 2^64−1 if there is none
-//!  8  topic id              16
-//! 24  partition             i32
-//! 28  cluster id            u8 length, then bytes
+//!  8  previous newest       i64   largest timestamp of that segment's batches; −1 if there is none
+//! 16  topic id              16
+//! 32  partition             i32
+//! 36  cluster id            u8 length, then bytes
 //!  …  epochs                u32 count, then per epoch: term u32, first index u64, start offset i64
 //! ```
 //! The epochs are those that began before the segment, so that opening a log reads its last one only.
@@ -14,7 +15,7 @@
 //! **Invariant:** a head is on disk before the segment has its name, but for a log's very first, which
 //! the first sync puts there.
 
-use crate::model::{Offset, PartitionIndex, TopicId};
+use crate::model::{Offset, PartitionIndex, Timestamp, TopicId};
 
 use super::LogIdentity;
 use super::epochs::{EpochStart, Epochs};
@@ -31,6 +32,8 @@ pub(super) struct SegmentHead {
     /// Term of the entry before the first.
     pub(super) term_before: Option<u64>,
     pub(super) previous_first_index: Option<u64>,
+    /// Largest timestamp of the batches of the segment before.
+    pub(super) previous_max_timestamp: Timestamp,
     pub(super) identity: LogIdentity,
     pub(super) epochs: Epochs,
 }
@@ -40,6 +43,7 @@ impl SegmentHead {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         body.extend(self.previous_first_index.unwrap_or(NO_INDEX).to_be_bytes());
+        body.extend(self.previous_max_timestamp.0.to_be_bytes());
         body.extend(self.identity.topic_id.to_bytes());
         body.extend(self.identity.partition.0.to_be_bytes());
         let cluster = self.identity.cluster_id.as_bytes();
@@ -72,6 +76,7 @@ impl SegmentHead {
         item.check_crc(bytes)?;
         let mut body = Reader(body);
         let previous = u64::from_be_bytes(body.take()?);
+        let previous_max_timestamp = Timestamp(i64::from_be_bytes(body.take()?));
         let topic_id = TopicId::from_bytes(body.take()?);
         let partition = PartitionIndex(i32::from_be_bytes(body.take()?));
         let [length] = body.take()?;
@@ -93,6 +98,7 @@ impl SegmentHead {
             first_index: frame.index,
             term_before: u64::try_from(frame.term).ok(),
             previous_first_index: (previous != NO_INDEX).then_some(previous),
+            previous_max_timestamp,
             identity: LogIdentity { cluster_id, topic_id, partition },
             epochs: Epochs::from_starts(epochs),
         };

@@ -307,11 +307,13 @@ impl Inner {
         // From the second segment on there is something to purge, which a full disk must not prevent.
         let refused = |error| self.refused("create a segment in", error);
         Retained::prepare(&self.dir, &Watched(self)).map_err(refused)?;
+        let newest = writer.due.max_timestamp;
         let head = SegmentHead {
             base_offset: end.next_offset,
             first_index: end.next_index,
             term_before,
             previous_first_index: Some(old.head.first_index),
+            previous_max_timestamp: newest,
             identity: self.identity.clone(),
             epochs,
         };
@@ -319,12 +321,12 @@ impl Inner {
         let segment =
             Segment::create(&self.dir, name_taken, head, &Watched(self), false).map_err(refused)?;
         old.set_sealed_len(Some(end.position));
-        old.set_max_timestamp(writer.due.max_timestamp);
         writer.begin_segment(&segment, self.storage.clock.now());
         let mut view = write(&self.view);
         view.sealed_bytes += end.position;
         view.end.position = segment.head_bytes;
         view.segments.push(Arc::new(segment));
+        view.times.push(newest);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::model::Offset;
+use crate::model::{Offset, Timestamp};
 use crate::model::record_batch::BatchHeader;
 use crate::storage::frame::Item;
 use crate::storage::locks::read;
@@ -147,6 +147,24 @@ impl Inner {
             return Ok(None);
         }
         view.part(view.segment_of_offset(from)).map(Some)
+    }
+
+    /// As [`Self::first_part`], but the first that may hold a batch as new as `timestamp`.
+    pub(super) fn first_part_reaching(
+        &self,
+        timestamp: Timestamp,
+        from: Offset,
+        upto: Offset,
+    ) -> Result<Option<Part>, LogError> {
+        let view = read(&self.view);
+        if from >= upto.min(view.end.next_offset) {
+            return Ok(None);
+        }
+        let at = view.segment_of_offset(from).max(view.times.first_reaching(timestamp));
+        if view.segments[at].head.base_offset >= upto {
+            return Ok(None);
+        }
+        view.part(at).map(Some)
     }
 
     /// The segment behind `part`, if it begins below `upto`.

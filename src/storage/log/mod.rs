@@ -25,6 +25,7 @@ mod read;
 mod recovery;
 mod retention;
 mod roll;
+mod sealed_times;
 mod snapshot;
 mod sync;
 mod timestamps;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
-use crate::model::Offset;
+use crate::model::{Offset, Timestamp};
 use crate::storage::cache::EntryCache;
 use crate::storage::checkpoint::{Checkpoint, CheckpointFile};
 use crate::storage::durable_file::TEMPORARY;
@@ -25,6 +25,7 @@ use crate::storage::{Disk, LogError, LogIdentity, LogOptions, Storage};
 use super::append::Writer;
 use super::purge::reset_head;
 use super::recovery::{Recovered, recover};
+use super::sealed_times::SealedTimes;
 use super::sync::{DurableEnd, SyncState};
 use super::view::View;
 use super::{Inner, Log};
@@ -79,8 +80,18 @@ impl Log {
             recovered;
         let (generation, start) = (0, Offset::ZERO);
         let sealed_bytes = View::sealed_bytes_of(&segments)?;
-        let view =
-            View { segments, end, retained, start, sealed_bytes, epochs, last_term, generation };
+        let times = SealedTimes::of(&segments);
+        let view = View {
+            segments,
+            times,
+            end,
+            retained,
+            start,
+            sealed_bytes,
+            epochs,
+            last_term,
+            generation,
+        };
         let inner = Inner {
             dir: dir.to_owned(),
             identity: identity.clone(),
@@ -228,6 +239,7 @@ fn create_first(
             first_index: 0,
             term_before: None,
             previous_first_index: None,
+            previous_max_timestamp: Timestamp::NONE,
             identity: identity.clone(),
             epochs: Epochs::default(),
         },

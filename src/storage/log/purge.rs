@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::model::Offset;
+use crate::model::{Offset, Timestamp};
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::epochs::Epochs;
 use crate::storage::locks::{lock, read, write};
@@ -15,6 +15,7 @@ use crate::storage::segment_head::SegmentHead;
 use crate::storage::{EntryId, LogError};
 
 use super::append::Writer;
+use super::sealed_times::SealedTimes;
 use super::{Inner, Log, Watched};
 
 impl Log {
@@ -59,6 +60,7 @@ impl Log {
             let next_firsts = view.segments.iter().skip(1).map(|s| s.head.first_index);
             let count = next_firsts.take_while(|first| *first <= upto + 1).count();
             let gone = view.segments.drain(..count).collect::<Vec<_>>();
+            view.times.drop_first(count);
             for segment in &gone {
                 view.sealed_bytes -= segment.sealed_len()?;
             }
@@ -131,6 +133,7 @@ impl Inner {
             let mut view = write(&self.view);
             view.generation += 1;
             view.segments = vec![Arc::new(segment)];
+            view.times = SealedTimes::default();
             view.sealed_bytes = 0;
             view.end = end;
             view.retained = Some(mark(false));
@@ -164,6 +167,7 @@ pub(super) fn reset_head(
         first_index: retained.purged.index + 1,
         term_before: Some(retained.purged.term),
         previous_first_index: None,
+        previous_max_timestamp: Timestamp::NONE,
         identity: identity.clone(),
         epochs: Epochs::default(),
     }

@@ -7,8 +7,7 @@
 //! ```text
 //! oldest ─► expired? ─► next ─► expired? ─► … ─► the first that stays ends the search
 //! ```
-//! **Invariant:** works from figures in memory; of a segment that this process has not looked at yet, the
-//! index's end is read once.
+//! **Invariant:** works from figures in memory.
 //! **Invariant:** no segment is picked that reaches above what is committed.
 
 use crate::model::{Offset, Timestamp};
@@ -124,14 +123,9 @@ impl Log {
 
     /// Kafka's `LogSegment.largestTimestamp`.
     fn largest_timestamp(&self, part: &Part) -> Result<Timestamp, LogError> {
-        let largest = if part.active {
-            lock(&self.0.writer).due.max_timestamp
-        } else if let Some(known) = part.segment.max_timestamp() {
-            known
-        } else {
-            let found = part.max_timestamp(&self.0.options)?;
-            part.segment.set_max_timestamp(found);
-            found
+        let largest = match part.newest {
+            Some(newest) => newest,
+            None => lock(&self.0.writer).due.max_timestamp,
         };
         if largest >= Timestamp(0) { Ok(largest) } else { part.segment.modified() }
     }

@@ -25,9 +25,9 @@ impl Log {
         upto: Offset,
     ) -> Result<Option<(BatchPosition, FileSlice)>, LogError> {
         let start = self.start_offset();
-        let mut next = self.0.first_part(start, upto)?;
+        let mut next = self.0.first_part_reaching(timestamp, start, upto)?;
         while let Some(part) = next {
-            if part.max_timestamp(&self.0.options)? >= timestamp
+            if part.newest.is_none_or(|newest| newest >= timestamp)
                 && let Some(found) = self.find_batch(&part, timestamp, start, upto)?
             {
                 return Ok(Some(found));
@@ -49,7 +49,11 @@ impl Log {
         let mut largest = Timestamp::NONE;
         let mut next = self.0.first_part(start, upto)?;
         while let Some(part) = next {
-            largest = largest.max(part.max_timestamp_between(&self.0.options, start, upto)?);
+            let whole = part.segment.head.base_offset >= start && part.end.next_offset <= upto;
+            largest = largest.max(match part.newest.filter(|_| whole) {
+                Some(newest) => newest,
+                None => part.max_timestamp_between(&self.0.options, start, upto)?,
+            });
             next = self.0.part_after(&part, upto)?;
         }
         self.offset_for_timestamp(largest, upto)

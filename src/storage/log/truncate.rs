@@ -45,6 +45,7 @@ impl Inner {
             let mut view = write(&self.view);
             view.generation += 1;
             let dropped = view.segments.split_off(at + 1);
+            view.times.truncate(at + 1);
             view.sealed_bytes = View::sealed_bytes_of(&view.segments)?;
             view.end = end;
             view.epochs.truncate_from(next_index);

@@ -12,11 +12,13 @@ use crate::storage::segment::{End, Segment};
 use crate::storage::{EntryId, LogError, LogOptions};
 
 use super::Log;
+use super::sealed_times::SealedTimes;
 
 /// The segments and where the log begins and ends.
 pub(super) struct View {
     /// Oldest first, at least one; the last is appended to.
     pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) times: SealedTimes,
     /// End of the last segment.
     pub(super) end: End,
     pub(super) retained: Option<Retained>,
@@ -37,6 +39,8 @@ pub(super) struct Part {
     pub(super) segment: Arc<Segment>,
     pub(super) end: End,
     pub(super) active: bool,
+    /// How new its batches are at most, if it is sealed.
+    pub(super) newest: Option<Timestamp>,
 }
 
 impl View {
@@ -99,14 +103,14 @@ impl View {
     pub(super) fn part(&self, at: usize) -> Result<Part, LogError> {
         let segment = Arc::clone(&self.segments[at]);
         let Some(next) = self.segments.get(at + 1) else {
-            return Ok(Part { segment, end: self.end, active: true });
+            return Ok(Part { segment, end: self.end, active: true, newest: None });
         };
         let end = End {
             position: segment.sealed_len()?,
             next_index: next.head.first_index,
             next_offset: next.head.base_offset,
         };
-        Ok(Part { segment, end, active: false })
+        Ok(Part { segment, end, active: false, newest: self.times.of_segment(at) })
     }
 
     /// Which segment holds the entry at `index`, or would.
