@@ -151,6 +151,7 @@ impl Session<'_> {
         let fresh: Vec<i32> =
             partitions.iter().filter(|index| !positions.contains_key(index)).copied().collect();
         if !fresh.is_empty() {
+            self.check_start(&fresh).await?;
             positions.extend(self.reader.offsets(&fresh, self.args.from.0).await?);
         }
         if self.args.until_end {
@@ -158,6 +159,19 @@ impl Session<'_> {
         }
         self.reader.positions = positions;
         self.done.clear();
+        Ok(())
+    }
+
+    /// An offset that no partition has come to is a slip, which would otherwise wait or end in silence.
+    async fn check_start(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        let Position::Offset(from) = self.args.from.0 else { return Ok(()) };
+        let ends = self.reader.offsets(partitions, Position::End).await?;
+        let last = ends.values().copied().max().unwrap_or(0);
+        let topic = &self.args.topic;
+        anyhow::ensure!(
+            from <= last,
+            "offset {from} is beyond the end of {topic}, which is {last}: use a smaller one, or --from end"
+        );
         Ok(())
     }
 

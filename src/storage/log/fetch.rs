@@ -10,8 +10,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{Offset, Timestamp};
 use crate::model::record_batch::BatchHeader;
+use crate::model::{Offset, Timestamp};
 use crate::storage::frame::Item;
 use crate::storage::locks::read;
 use crate::storage::walker::{Located, Step, Walker};
