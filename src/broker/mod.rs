@@ -8,6 +8,7 @@ mod group_store;
 mod hard_states;
 mod listeners;
 mod node;
+mod open_files;
 mod options;
 mod reconciler;
 mod retention;

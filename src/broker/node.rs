@@ -21,6 +21,7 @@ use super::admin_backend::LiveAdmin;
 use super::group_store::MetadataGroups;
 use super::hard_states::HardStates;
 use super::listeners::Listeners;
+use super::open_files;
 use super::options;
 use super::reconciler::{Failures, Reconciler};
 use super::retention::Retention;
@@ -44,6 +45,7 @@ const FETCH_SESSIONS: usize = 1_000;
 /// # Errors
 /// One sentence that says why the node cannot start.
 pub fn serve(config: NodeConfig) -> Result<()> {
+    open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let node = Node::start(config).await?;
