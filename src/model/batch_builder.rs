@@ -64,18 +64,9 @@ impl BatchBuilder {
             self.base_timestamp = timestamp;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        let mut body = vec![0]; // attributes
-        put_varlong(&mut body, timestamp.0.wrapping_sub(self.base_timestamp.0));
-        put_varlong(&mut body, i64::from(self.count));
-        put_nullable(&mut body, key);
-        put_nullable(&mut body, value);
-        put_length(&mut body, headers.len());
-        for (name, value) in headers {
-            put_nullable(&mut body, Some(name.as_bytes()));
-            put_nullable(&mut body, *value);
-        }
-        put_length(&mut self.records, body.len());
-        self.records.extend_from_slice(&body);
+        let timestamp_delta = timestamp.0.wrapping_sub(self.base_timestamp.0);
+        let at = (timestamp_delta, i64::from(self.count));
+        put_record(&mut self.records, at, (key, value), headers);
         self.count += 1;
     }
 
@@ -120,6 +111,30 @@ impl BatchBuilder {
         batch[CRC_START - 4..CRC_START].copy_from_slice(&crc.to_be_bytes());
         Ok(Bytes::from(batch))
     }
+}
+
+/// Encodes a record; `at` is its timestamp's and its offset's distance from the batch's.
+///
+/// # Panics
+/// On fields beyond 2 GiB: batches are bounded far below.
+pub(super) fn put_record(
+    out: &mut Vec<u8>,
+    at: (i64, i64),
+    (key, value): (Option<&[u8]>, Option<&[u8]>),
+    headers: &[Header<'_>],
+) {
+    let mut body = vec![0]; // attributes
+    put_varlong(&mut body, at.0);
+    put_varlong(&mut body, at.1);
+    put_nullable(&mut body, key);
+    put_nullable(&mut body, value);
+    put_length(&mut body, headers.len());
+    for (name, value) in headers {
+        put_nullable(&mut body, Some(name.as_bytes()));
+        put_nullable(&mut body, *value);
+    }
+    put_length(out, body.len());
+    out.extend_from_slice(&body);
 }
 
 fn put_varlong(out: &mut Vec<u8>, value: i64) {

@@ -4,6 +4,7 @@
 
 pub mod batch_amend;
 pub mod batch_builder;
+pub mod batch_filter;
 mod byte_source;
 mod clock;
 pub mod compression;

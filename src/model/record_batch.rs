@@ -6,7 +6,8 @@
 //! 12  partitionLeaderEpoch  i32   stamped by the leader, outside the CRC
 //! 16  magic                 i8    2
 //! 17  crc                   u32   CRC-32C of everything from byte 21 on
-//! 21  attributes            i16   bits 0–2 codec, 3 LogAppendTime, 4 transactional, 5 control
+//! 21  attributes            i16   bits 0–2 codec, 3 LogAppendTime, 4 transactional, 5 control, 6 delete
+//!                                 horizon: baseTimestamp says when its tombstones may go (KIP-534)
 //! 23  lastOffsetDelta       i32
 //! 27  baseTimestamp         i64
 //! 35  maxTimestamp          i64
@@ -17,6 +18,8 @@
 //! 61  records               …
 //! ```
 //!
+//! **Invariant:** a produced batch holds a record for each of its offsets; compaction only takes records
+//! away, up to the last, and leaves every other field of the header but lengths and base time as it was.
 //! **Invariant:** records stay encoded; everything here works on the header and on raw bytes.
 
 use bytes::Bytes;
@@ -31,6 +34,8 @@ pub const LENGTH_PREFIX_BYTES: usize = 12;
 pub const CRC_START: usize = 21;
 /// The only magic that brokers of Kafka 4.x store.
 pub const MAGIC: u8 = 2;
+/// Set in the attributes once compaction has dated a batch's tombstones (KIP-534).
+pub const DELETE_HORIZON_BIT: i16 = 0x40;
 /// Position of the magic byte, the same in every batch and message format.
 pub const MAGIC_AT: usize = 16;
 
@@ -59,7 +64,8 @@ pub enum BatchError {
         /// Of the bytes.
         computed: u32,
     },
-    /// `recordCount` is not positive or is not `lastOffsetDelta` + 1.
+    /// `recordCount` is not `lastOffsetDelta` + 1 (after compaction: is more), or is not positive
+    /// (after compaction: is negative).
     #[error("record count {count} does not match last offset delta {last_offset_delta}")]
     Count {
         /// The header's `recordCount`.
@@ -84,9 +90,9 @@ pub struct BatchHeader {
     pub attributes: i16,
     /// Last record's offset minus the first's.
     pub last_offset_delta: i32,
-    /// First record's timestamp.
+    /// What the records' timestamps count from: the first one's, or the delete horizon.
     pub base_timestamp: Timestamp,
-    /// Largest timestamp in the batch.
+    /// Largest timestamp in the batch, compacted or not.
     pub max_timestamp: Timestamp,
     /// Producer id, −1 if none.
     pub producer_id: ProducerId,
@@ -94,7 +100,7 @@ pub struct BatchHeader {
     pub producer_epoch: ProducerEpoch,
     /// Sequence number of the first record, −1 if none.
     pub base_sequence: i32,
-    /// Number of records.
+    /// Number of records; compaction may leave none.
     pub record_count: i32,
 }
 
@@ -179,6 +185,44 @@ impl BatchHeader {
         self.attributes & 0x20 != 0
     }
 
+    /// From when on compaction may drop the batch's tombstones, if it has been set.
+    #[must_use]
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        (self.attributes & DELETE_HORIZON_BIT != 0).then_some(self.base_timestamp)
+    }
+
+    /// Checks that the batch has a record for each of its offsets, as producers send it.
+    ///
+    /// # Errors
+    /// [`BatchError::Count`].
+    pub fn check_whole(&self) -> Result<(), BatchError> {
+        self.check_count(
+            self.record_count > 0 && self.offset_count() == i64::from(self.record_count),
+        )
+    }
+
+    /// Checks that the batch has no more records than offsets, as the log may hold it.
+    ///
+    /// # Errors
+    /// [`BatchError::Count`].
+    pub fn check_stored(&self) -> Result<(), BatchError> {
+        let has_offsets = self.last_offset_delta >= 0;
+        let offsets = self.offset_count();
+        let fit = (0..=offsets).contains(&i64::from(self.record_count));
+        self.check_count(has_offsets && fit)
+    }
+
+    /// How many offsets the batch takes.
+    #[must_use]
+    pub fn offset_count(&self) -> i64 {
+        i64::from(self.last_offset_delta) + 1
+    }
+
+    fn check_count(&self, sound: bool) -> Result<(), BatchError> {
+        let Self { record_count: count, last_offset_delta, .. } = *self;
+        if sound { Ok(()) } else { Err(BatchError::Count { count, last_offset_delta }) }
+    }
+
     /// Whether the producer asked for idempotence.
     #[must_use]
     pub fn has_producer_id(&self) -> bool {
@@ -186,13 +230,29 @@ impl BatchHeader {
     }
 }
 
-/// Checks a whole batch: complete, magic 2, CRC, and a record count that agrees with its offsets.
+/// Checks a produced batch: complete, magic 2, CRC, and a record for each of its offsets.
 ///
 /// `bytes` holds exactly one batch; trailing bytes are the caller's concern (`size_bytes`).
 ///
 /// # Errors
 /// Any [`BatchError`].
 pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+    let header = validate_bytes(bytes)?;
+    header.check_whole()?;
+    Ok(header)
+}
+
+/// Checks a batch of a log, which compaction may have taken records from: as [`validate`] otherwise.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_stored(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+    let header = validate_bytes(bytes)?;
+    header.check_stored()?;
+    Ok(header)
+}
+
+fn validate_bytes(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     let header = BatchHeader::parse(bytes)?;
     let size = header.size_bytes();
     if bytes.len() < size {
@@ -201,14 +261,6 @@ pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     let computed = crc32c::crc32c(&bytes[CRC_START..size]);
     if computed != header.crc {
         return Err(BatchError::Crc { stored: header.crc, computed });
-    }
-    if header.record_count <= 0
-        || i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1
-    {
-        return Err(BatchError::Count {
-            count: header.record_count,
-            last_offset_delta: header.last_offset_delta,
-        });
     }
     Ok(header)
 }
@@ -238,7 +290,7 @@ pub(crate) mod tests {
         batch[8..12].copy_from_slice(&length.to_be_bytes());
         batch[12..16].copy_from_slice(&(-1_i32).to_be_bytes());
         batch[MAGIC_AT] = MAGIC;
-        batch[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+        batch[23..27].copy_from_slice(&count.wrapping_sub(1).to_be_bytes());
         batch[43..51].copy_from_slice(&(-1_i64).to_be_bytes());
         batch[51..53].copy_from_slice(&(-1_i16).to_be_bytes());
         batch[53..57].copy_from_slice(&(-1_i32).to_be_bytes());
@@ -281,6 +333,30 @@ pub(crate) mod tests {
         let mut short = good;
         short[8..12].copy_from_slice(&(-5_i32).to_be_bytes());
         assert_eq!(validate(&short), Err(BatchError::Length(-5)));
-        assert!(matches!(validate(&opaque_batch(0, b"")), Err(BatchError::Count { .. })));
+    }
+
+    #[test]
+    fn producers_fill_their_offsets_and_compaction_may_empty_them() {
+        let with = |offsets: i32, records: i32| {
+            let mut batch = opaque_batch(offsets, b"").to_vec();
+            batch[57..61].copy_from_slice(&records.to_be_bytes());
+            let crc = crc32c::crc32c(&batch[CRC_START..]);
+            batch[17..21].copy_from_slice(&crc.to_be_bytes());
+            batch
+        };
+        for (offsets, records, produced, stored) in [
+            (3, 3, true, true),
+            (3, 2, false, true),
+            (3, 0, false, true),
+            (3, -1, false, false),
+            (3, 4, false, false),
+            (0, 0, false, false),
+            (-5, 0, false, false),
+            (i32::MIN, i32::MIN, false, false),
+        ] {
+            let batch = with(offsets, records);
+            assert_eq!(validate(&batch).is_ok(), produced, "{records} of {offsets}");
+            assert_eq!(validate_stored(&batch).is_ok(), stored, "{records} of {offsets}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! **Invariant:** every length is checked against the bytes that are left; a record ends exactly
-//! where its length says, and a batch holds exactly the records that its header counts.
+//! where its length says, and a batch holds exactly the records that its header counts, none included.
 
 use bytes::Bytes;
 
@@ -70,13 +70,13 @@ pub struct RecordBatch {
 }
 
 impl RecordBatch {
-    /// Validates `batch`, CRC included, and decompresses its records into at most `bytes_max`
+    /// Validates `batch`, compacted or not, CRC included, and decompresses its records into at most `bytes_max`
     /// bytes. Uncompressed records are shared, not copied.
     ///
     /// # Errors
     /// [`RecordError::Batch`] or [`RecordError::Compression`].
     pub fn decode(batch: &Bytes, bytes_max: usize) -> Result<Self, RecordError> {
-        let header = record_batch::validate(batch)?;
+        let header = record_batch::validate_stored(batch)?;
         let encoded = batch.slice(HEADER_BYTES..header.size_bytes());
         let records = match Compression::from_code(header.codec())? {
             Compression::None => encoded,
@@ -138,6 +138,11 @@ impl<'a> Iterator for Records<'a> {
 }
 
 impl<'a> Records<'a> {
+    /// The encoded records that are still to come.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     fn record(&mut self) -> Result<Record<'a>, RecordError> {
         let index = self.index;
         let mut all = Cursor { bytes: self.bytes, index };

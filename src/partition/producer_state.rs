@@ -99,7 +99,7 @@ impl ProducerEntry {
         if header.producer_epoch > self.epoch {
             return in_order(header, 0);
         }
-        let last_sequence = sequence_after(header.base_sequence, header.record_count - 1);
+        let last_sequence = sequence_after(header.base_sequence, header.last_offset_delta);
         let original = self.batches.iter().find(|seen| {
             seen.base_sequence == header.base_sequence && seen.last_sequence == last_sequence
         });
@@ -126,7 +126,7 @@ impl ProducerEntry {
         }
         self.batches.push_back(SeenBatch {
             base_sequence: header.base_sequence,
-            last_sequence: sequence_after(header.base_sequence, header.record_count - 1),
+            last_sequence: sequence_after(header.base_sequence, header.last_offset_delta),
             base_offset,
             last_offset: base_offset.advance(i64::from(header.last_offset_delta)),
         });

@@ -218,7 +218,7 @@ impl Sequencer {
             }
             Ok(Verdict::Append) => {
                 let expected = *next;
-                *next = next.advance(i64::from(header.record_count));
+                *next = next.advance(header.offset_count());
                 let (local, answers) =
                     if on_local_sync { (Some(answer), Vec::new()) } else { (None, vec![answer]) };
                 let (term, on_local_sync) = (*term, Mutex::new(local));

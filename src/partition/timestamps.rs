@@ -1,14 +1,14 @@
 //! Offsets by time: the log's index finds the batch, its records tell the exact one.
 //!
 //! This is the one place where a broker decodes records on behalf of a consumer: a single batch per
-//! lookup, decompressed under a bound.
+//! lookup, or a few where the log is compacted, each decompressed under a bound.
 
 use super::error::PartitionError;
 use super::replica::{Found, Partition, TimestampQuery};
 use crate::model::record_batch::BatchHeader;
 use crate::model::records::{DECOMPRESSED_BYTES_MAX, Record, RecordBatch};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
-use crate::storage::FileSlice;
+use crate::storage::{BatchPosition, FileSlice};
 
 impl Partition {
     /// Answers a ListOffsets query below the high watermark; `None` where no record fits.
@@ -30,19 +30,50 @@ impl Partition {
                 Ok(Some(plain(start, self.epoch_at(start, high)?.unwrap_or(epoch))))
             }
             TimestampQuery::Max => {
-                let Some((position, slice)) = self.log().max_timestamp(high)? else {
-                    return Ok(None);
-                };
-                let wanted = position.header.max_timestamp;
-                first_record(&position.header, &slice, wanted, self.log().start_offset())
+                let newest = self.log().max_timestamp(high)?;
+                let found = newest.map(|(position, slice)| {
+                    let BatchPosition { header, .. } = position;
+                    first_record(&header, &slice, header.max_timestamp, self.log().start_offset())
+                });
+                // The newest record of all may be one that compaction took.
+                found.transpose()?.flatten().map_or_else(|| self.newest(high), |f| Ok(Some(f)))
             }
-            TimestampQuery::At(wanted) => {
-                let Some((position, slice)) = self.log().offset_for_timestamp(wanted, high)? else {
-                    return Ok(None);
-                };
-                first_record(&position.header, &slice, wanted, self.log().start_offset())
-            }
+            TimestampQuery::At(wanted) => self.first_at(wanted, high),
         }
+    }
+
+    /// The first record at or after `wanted`. Batches that lack it, because they are compacted, are
+    /// passed over.
+    fn first_at(&self, wanted: Timestamp, high: Offset) -> Result<Option<Found>, PartitionError> {
+        let log = self.log();
+        let mut from = log.start_offset();
+        while let Some((position, slice)) = log.offset_for_timestamp(wanted, from, high)? {
+            let found = first_record(&position.header, &slice, wanted, log.start_offset())?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            from = position.header.next_offset();
+        }
+        Ok(None)
+    }
+
+    /// The first record with the largest timestamp, by looking into every batch that may have a newer one
+    /// than those before.
+    fn newest(&self, high: Offset) -> Result<Option<Found>, PartitionError> {
+        let log = self.log();
+        let start = log.start_offset();
+        let mut newest: Option<Found> = None;
+        for position in log.batch_headers(start, high)? {
+            let header = position?.header;
+            let best = newest.map_or(Timestamp::NONE, |found| found.timestamp);
+            let from = header.base_offset.max(start);
+            if header.record_count == 0 || header.max_timestamp <= best {
+                continue;
+            }
+            let Some(slice) = log.slices(from, from.advance(1), 0, true)?.pop() else { continue };
+            newest = newest_record(&header, &slice, best, start)?.or(newest);
+        }
+        Ok(newest)
     }
 
     /// The epoch of the record at `offset`, if there is one.
@@ -66,21 +97,46 @@ fn first_record(
 ) -> Result<Option<Found>, PartitionError> {
     let epoch = header.leader_epoch;
     // An append-time batch has one timestamp for all its records.
-    if header.is_log_append_time() {
+    if header.is_log_append_time() && header.check_whole().is_ok() {
         let offset = header.base_offset.max(start);
         let found = Found { offset, timestamp: header.max_timestamp, epoch };
         return Ok(Some(found));
     }
-    let storage = |error: &dyn std::fmt::Display| PartitionError::Storage(error.to_string());
-    let bytes = slice.read().map_err(|error| storage(&error))?;
-    let batch = RecordBatch::decode(&bytes, DECOMPRESSED_BYTES_MAX);
-    let batch = batch.map_err(|error| storage(&error))?;
+    let batch = decode(slice)?;
     for record in &batch {
-        let record = record.map_err(|error| storage(&error))?;
+        let record = record.map_err(|error| unreadable(&error))?;
         if record.timestamp >= wanted && record.offset >= start {
             let Record { offset, timestamp, .. } = record;
             return Ok(Some(Found { offset, timestamp, epoch }));
         }
     }
     Ok(None)
+}
+
+/// The first record of a batch with the largest timestamp, if that is newer than `than`.
+fn newest_record(
+    header: &BatchHeader,
+    slice: &FileSlice,
+    than: Timestamp,
+    start: Offset,
+) -> Result<Option<Found>, PartitionError> {
+    let (mut newest, epoch) = (None, header.leader_epoch);
+    let mut best = than;
+    for record in &decode(slice)? {
+        let Record { offset, timestamp, .. } = record.map_err(|error| unreadable(&error))?;
+        if timestamp > best && offset >= start {
+            best = timestamp;
+            newest = Some(Found { offset, timestamp, epoch });
+        }
+    }
+    Ok(newest)
+}
+
+fn decode(slice: &FileSlice) -> Result<RecordBatch, PartitionError> {
+    let bytes = slice.read().map_err(|error| unreadable(&error))?;
+    RecordBatch::decode(&bytes, DECOMPRESSED_BYTES_MAX).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> PartitionError {
+    PartitionError::Storage(error.to_string())
 }

@@ -112,6 +112,19 @@ pub enum LogError {
         /// Why.
         what: String,
     },
+    /// A segment cannot be compacted: it stays as it is, and is served as before.
+    #[error(
+        "{path} cannot be compacted because of the batch at byte {position} ({what}): its log is \
+         left alone until the node starts again"
+    )]
+    Uncompactable {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it, in bytes from its start.
+        position: u64,
+        /// Why.
+        what: String,
+    },
     /// The index was removed by [`super::Log::purge`] or lies beyond the end.
     #[error("index {index} is outside of the log, which holds {first} to {last}")]
     OutOfRange {
@@ -162,9 +175,10 @@ impl From<LogError> for io::Error {
         let kind = match &error {
             LogError::Io { source, .. } => source.kind(),
             LogError::Full { .. } => io::ErrorKind::StorageFull,
-            LogError::Corrupt { .. } | LogError::Lost { .. } | LogError::Diverged { .. } => {
-                io::ErrorKind::InvalidData
-            }
+            LogError::Uncompactable { .. }
+            | LogError::Corrupt { .. }
+            | LogError::Lost { .. }
+            | LogError::Diverged { .. } => io::ErrorKind::InvalidData,
             LogError::WrongIdentity { .. }
             | LogError::NotNext { .. }
             | LogError::Batch { .. }

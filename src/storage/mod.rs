@@ -40,8 +40,9 @@ pub use error::LogError;
 pub use file_slice::{FileSlice, slices_len};
 pub use identity::LogIdentity;
 pub use log::{
-    Appended, BatchHeaders, BatchPosition, Committed, DurableEnd, History, HistoryItem, Log,
-    Recovery, RetainFrom, RetentionLimits, SegmentInfo, read_identity,
+    Appended, BatchHeaders, BatchPosition, Committed, Compacted, Compaction, CompactionLimits,
+    Dirt, DurableEnd, History, HistoryItem, Log, Recovery, RetainFrom, RetentionLimits,
+    SegmentInfo, read_identity,
 };
 pub use options::{LogOptions, RollLimits};
 pub use remover::PurgedTotals;

@@ -243,6 +243,12 @@ impl Segment {
         Ok(())
     }
 
+    /// Opens a sealed segment's file and completes its index, so that readers need neither name.
+    pub(super) fn hold(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
+        self.file()?;
+        self.complete_index(end, options)
+    }
+
     /// The error for a walk that met something that does not belong there.
     pub(super) fn corrupt(&self, position: u64, what: impl Into<String>) -> LogError {
         LogError::Corrupt { path: self.path.clone(), position, what: what.into() }

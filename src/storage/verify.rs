@@ -176,7 +176,8 @@ impl Verifier {
         let last = if end < len { walker.last_nonzero(end).map_err(io)? } else { None };
         let durable = self
             .checkpoint
-            .filter(|c| c.segment == segment.head.first_index && end < c.position)
+            // It speaks of what was the last segment; one behind which others follow may be compacted.
+            .filter(|c| active && c.segment == segment.head.first_index && end < c.position)
             .is_some();
         if !active || durable {
             if end < len || durable {

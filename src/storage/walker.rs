@@ -39,14 +39,7 @@ impl Cursor {
                 if self.term.is_some_and(|before| before != term) {
                     return Err(format!("a batch of term {term} begins a term"));
                 }
-                if header.record_count <= 0
-                    || i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1
-                {
-                    return Err(format!(
-                        "record count {} with last offset delta {}",
-                        header.record_count, header.last_offset_delta
-                    ));
-                }
+                header.check_stored().map_err(|error| error.to_string())?;
             }
             Item::Frame(header) => {
                 if header.kind == FrameKind::Head {

@@ -101,6 +101,12 @@ fn check_claims(header: &BatchHeader, version: i16) -> Result<(), Refusal> {
             "clients may not write control batches",
         ));
     }
+    if header.delete_horizon().is_some() {
+        return Err(Refusal::new(
+            ErrorCode::InvalidRecord,
+            "only a broker may say when a batch's tombstones are dropped",
+        ));
+    }
     if header.is_log_append_time() {
         return Err(Refusal::new(
             ErrorCode::InvalidTimestamp,

@@ -383,9 +383,10 @@ impl Planned {
                 });
             }
             // It came from another node's memory or disk: nobody has looked at it here.
-            record_batch::validate(bytes).map_err(bad)?;
+            record_batch::validate_stored(bytes).map_err(bad)?;
             CachedBody::Ready(entry.body.clone())
         } else {
+            header.check_whole().map_err(bad)?;
             (header.base_offset, header.leader_epoch) = (offset, epoch);
             CachedBody::Unstamped(record_batch::stamped_prefix(bytes, offset, epoch), bytes.clone())
         };

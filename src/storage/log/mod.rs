@@ -12,10 +12,11 @@
 //!
 //! **Invariant:** base offset and leader epoch of a batch are a function of the log before it.
 //! **Invariant:** a reader sees an entry only when it is in the file as a whole.
-//! Lock order: writer, then checkpoint, then view or sync (neither of which is held across I/O).
+//! Lock order: compacting, then writer, then checkpoint, then view or sync (neither of which is held across I/O).
 //! Deliberately elsewhere: what is committed, who leads, what entries mean.
 
 mod append;
+mod compaction;
 mod fetch;
 mod history;
 mod membership;
@@ -42,6 +43,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 pub use append::Appended;
+pub use compaction::{Compacted, Compaction, CompactionLimits, Dirt};
 pub use fetch::{BatchHeaders, BatchPosition};
 pub use history::{History, HistoryItem};
 pub(super) use open::segment_paths;
@@ -51,6 +53,7 @@ pub use sync::DurableEnd;
 pub use view::SegmentInfo;
 
 use self::append::Writer;
+use self::compaction::CleanMark;
 use self::sync::SyncState;
 use self::view::View;
 use super::cache::EntryCache;
@@ -79,6 +82,9 @@ struct Inner {
     /// A sync of the volume covers it.
     on_volume: bool,
     checkpoint: Mutex<CheckpointFile>,
+    clean_mark: CleanMark,
+    /// Held by the one who compacts.
+    compacting: Mutex<()>,
     /// A write or sync failed: nothing is written any more.
     failed: AtomicBool,
     /// An append no longer waits for space.

@@ -23,6 +23,7 @@ use crate::storage::syncer::SyncTicket;
 use crate::storage::{Disk, LogError, LogIdentity, LogOptions, Storage};
 
 use super::append::Writer;
+use super::compaction::CleanMark;
 use super::purge::reset_head;
 use super::recovery::{Recovered, recover};
 use super::sealed_times::SealedTimes;
@@ -120,6 +121,8 @@ impl Log {
             }),
             on_volume: storage.volume.is_some() && storage.volume == device_of(dir),
             checkpoint: Mutex::new(CheckpointFile::new(dir)),
+            clean_mark: CleanMark::new(dir),
+            compacting: Mutex::default(),
             failed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         };
@@ -174,6 +177,7 @@ fn find(
         for path in segment_paths(dir)? {
             disk.remove(&path).map_err(LogError::io("delete", &path))?;
         }
+        CleanMark::new(dir).forget(&*storage.disk)?;
         if checkpoint.take().is_some() {
             CheckpointFile::remove(dir, disk)
                 .map_err(LogError::io("delete the checkpoint in", dir))?;

@@ -111,6 +111,7 @@ impl Inner {
         };
         // From here to the second mark a crash makes `open` finish the reset.
         write_mark(true)?;
+        self.clean_mark.forget(disk)?;
         // A sync that began before must not raise the recovery point again.
         let old = {
             let mut view = write(&self.view);

@@ -117,7 +117,7 @@ impl Log {
         let segment = &part.segment;
         let mut entries = Vec::new();
         let mut left = bytes_max;
-        let mut chunk = Chunk { part: &part, position: 0, bytes: Bytes::new() };
+        let mut chunk = Chunk::new(&part);
         while walker.cursor.next_index < stop {
             let term_before = walker.cursor.term;
             let located = match walker.step().map_err(LogError::io("read", &segment.path))? {
@@ -143,14 +143,25 @@ impl Log {
 }
 
 /// A stretch of a segment in memory, of which entries are slices.
-struct Chunk<'a> {
+pub(super) struct Chunk<'a> {
     part: &'a Part,
     position: u64,
     bytes: Bytes,
 }
 
-impl Chunk<'_> {
-    fn get(&mut self, position: u64, size: usize, ahead: usize) -> Result<Bytes, LogError> {
+impl<'a> Chunk<'a> {
+    /// Nothing of `part` yet.
+    pub(super) fn new(part: &'a Part) -> Self {
+        Self { part, position: 0, bytes: Bytes::new() }
+    }
+
+    /// `size` bytes at `position`, read with up to `ahead` in all where they are not there.
+    pub(super) fn get(
+        &mut self,
+        position: u64,
+        size: usize,
+        ahead: usize,
+    ) -> Result<Bytes, LogError> {
         let inside = position >= self.position
             && position + size as u64 <= self.position + self.bytes.len() as u64;
         if !inside {

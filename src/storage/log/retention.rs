@@ -122,7 +122,7 @@ impl Log {
     }
 
     /// Kafka's `LogSegment.largestTimestamp`.
-    fn largest_timestamp(&self, part: &Part) -> Result<Timestamp, LogError> {
+    pub(super) fn largest_timestamp(&self, part: &Part) -> Result<Timestamp, LogError> {
         let largest = match part.newest {
             Some(newest) => newest,
             None => lock(&self.0.writer).due.max_timestamp,

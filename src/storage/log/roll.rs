@@ -14,6 +14,7 @@ use crate::storage::segment::{IndexDue, Segment};
 use crate::storage::{LogError, RollLimits};
 
 use super::append::Writer;
+use super::view::Part;
 use super::{Inner, Log};
 
 /// Decides by time whether an entry still goes into the active segment.
@@ -107,8 +108,15 @@ impl Inner {
             let view = read(&self.view);
             view.part(view.segments.len() - 1)?
         };
-        let mut walker = part.segment.walker_at(None, &part.end)?;
-        while let Some(located) = part.next(&mut walker)? {
+        part.first_timestamp()
+    }
+}
+
+impl Part {
+    /// The largest timestamp of the part's first batch; [`Timestamp::NONE`] without one.
+    pub(super) fn first_timestamp(&self) -> Result<Timestamp, LogError> {
+        let mut walker = self.segment.walker_at(None, &self.end)?;
+        while let Some(located) = self.next(&mut walker)? {
             if let Item::Batch(header) = located.item {
                 return Ok(header.max_timestamp);
             }

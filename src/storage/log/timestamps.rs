@@ -14,17 +14,19 @@ use super::fetch::BatchPosition;
 use super::view::Part;
 
 impl Log {
-    /// The first retained batch that begins below `upto` and whose largest timestamp is at least
-    /// `timestamp`, and its bytes: the record looked for is in it.
+    /// The first retained batch with records from the one that contains `from` up to those that begin
+    /// below `upto`, whose largest timestamp is at least `timestamp`, and its bytes. Unless the batch is
+    /// compacted, the record looked for is in it.
     ///
     /// # Errors
     /// [`LogError::Corrupt`]; [`LogError::Io`].
     pub fn offset_for_timestamp(
         &self,
         timestamp: Timestamp,
+        from: Offset,
         upto: Offset,
     ) -> Result<Option<(BatchPosition, FileSlice)>, LogError> {
-        let start = self.start_offset();
+        let start = from.max(self.start_offset());
         let mut next = self.0.first_part_reaching(timestamp, start, upto)?;
         while let Some(part) = next {
             if part.newest.is_none_or(|newest| newest >= timestamp)
@@ -37,7 +39,8 @@ impl Log {
         Ok(None)
     }
 
-    /// The first retained batch below `upto` that carries the largest timestamp of all, and its bytes.
+    /// The first retained batch below `upto` that carries the largest timestamp of all, and its bytes;
+    /// `None` too where compaction has left no record of that batch.
     ///
     /// # Errors
     /// [`LogError::Corrupt`]; [`LogError::Io`].
@@ -56,7 +59,7 @@ impl Log {
             });
             next = self.0.part_after(&part, upto)?;
         }
-        self.offset_for_timestamp(largest, upto)
+        self.offset_for_timestamp(largest, start, upto)
     }
 
     fn find_batch(
@@ -77,7 +80,8 @@ impl Log {
             if header.base_offset >= upto {
                 return Ok(None);
             }
-            if header.max_timestamp >= timestamp && header.next_offset() > from {
+            let holds = header.record_count > 0 && header.next_offset() > from;
+            if holds && header.max_timestamp >= timestamp {
                 let file = Arc::clone(part.segment.file()?);
                 let slice = FileSlice::new(file, located.position, header.size_bytes());
                 return Ok(Some((BatchPosition { header, index: located.index }, slice)));

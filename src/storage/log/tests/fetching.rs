@@ -109,7 +109,9 @@ fn looks_up_by_timestamp_even_out_of_order() {
     let check = |log: &Log, start: usize| {
         for upto in [start, start + 1, 57, 100] {
             for ask in (900..1500).step_by(7) {
-                let found = log.offset_for_timestamp(timestamp(ask), Offset(upto as i64)).unwrap();
+                let found = log
+                    .offset_for_timestamp(timestamp(ask), Offset(0), Offset(upto as i64))
+                    .unwrap();
                 let want = (start..upto).find(|at| times[*at] >= ask);
                 let found = found.map(|(b, slice)| {
                     assert_eq!(slice.len(), b.header.size_bytes());

@@ -1,6 +1,7 @@
 //! Tests of the log as a whole.
 
 mod basics;
+mod compacting;
 mod crash;
 mod fetching;
 mod model;
