@@ -4,11 +4,11 @@
 //! the metadata, and closes.
 
 mod admin_backend;
+mod compaction;
 mod group_store;
 mod hard_states;
 mod listeners;
 mod node;
-mod open_files;
 mod options;
 mod reconciler;
 mod retention;

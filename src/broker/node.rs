@@ -18,15 +18,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::admin_backend::LiveAdmin;
+use super::compaction::Compactor;
 use super::group_store::MetadataGroups;
 use super::hard_states::HardStates;
 use super::listeners::Listeners;
-use super::open_files;
 use super::options;
 use super::reconciler::{Failures, Reconciler};
 use super::retention::Retention;
 use crate::admin;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, StorageConfig};
 use crate::group::{Coordinator, CoordinatorParts, MonotonicTicks, Term};
 use crate::handlers::{Context, Dispatcher, MetadataContext, Rooms, SessionCache};
 use crate::metadata::{BrokerRegistration, KvPairs, Metadata, MetadataLog, MetadataOptions};
@@ -45,7 +45,6 @@ const FETCH_SESSIONS: usize = 1_000;
 /// # Errors
 /// One sentence that says why the node cannot start.
 pub fn serve(config: NodeConfig) -> Result<()> {
-    open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let node = Node::start(config).await?;
@@ -132,6 +131,7 @@ impl Node {
         let registered = node.register(&metadata, &registration);
         let metrics = Arc::new(Metrics::new(config.node_id.0));
         let purges = node.retain(&config, &metrics);
+        node.compact(&config, &metrics);
         let reconciler = Reconciler {
             broker: config.node_id,
             metadata: metadata.clone(),
@@ -207,6 +207,21 @@ impl Node {
         self.tasks.push(tokio::spawn(retention.clone().purge(queue)));
         self.tasks.push(tokio::spawn(retention.run()));
         purges
+    }
+
+    /// Compacts the logs of topics that ask for it.
+    fn compact(&mut self, config: &NodeConfig, metrics: &Arc<Metrics>) {
+        let StorageConfig { compaction_map_bytes, compaction_bytes_per_second, .. } =
+            config.storage;
+        let compactor = Compactor {
+            interval: Duration::from_millis(config.storage.compaction_interval_ms),
+            map_bytes_max: usize::try_from(compaction_map_bytes).unwrap_or(usize::MAX),
+            bytes_per_second: compaction_bytes_per_second,
+            partitions: Arc::clone(&self.partitions),
+            clock: Arc::new(SystemClock),
+            metrics: Arc::clone(metrics),
+        };
+        self.tasks.push(tokio::spawn(compactor.run()));
     }
 
     /// Keeps this broker registered; tells when it first was. From then on its image holds everything

@@ -66,6 +66,12 @@ pub(super) fn statics(config: &NodeConfig) -> ConfigMap {
         ("auto.create.topics.enable", config.topics.auto_create.to_string()),
         ("log.segment.bytes", config.storage.segment_bytes.to_string()),
         ("log.retention.check.interval.ms", config.storage.retention_check_interval_ms.to_string()),
+        ("log.cleaner.backoff.ms", config.storage.compaction_interval_ms.to_string()),
+        ("log.cleaner.dedupe.buffer.size", config.storage.compaction_map_bytes.to_string()),
+        (
+            "log.cleaner.io.max.bytes.per.second",
+            config.storage.compaction_bytes_per_second.to_string(),
+        ),
         ("log.index.interval.bytes", config.storage.index_interval_bytes.to_string()),
         ("socket.request.max.bytes", config.limits.frame_bytes_max.to_string()),
     ]

@@ -27,7 +27,8 @@ use crate::partition::{
     OpenPartition, Partition, PartitionSet, PurgeSender, RecordLimits, RetentionPolicy,
 };
 use crate::storage::{
-    DataDir, Log, LogIdentity, LogOptions, RetentionLimits, RollLimits, Storage, read_identity,
+    CompactionLimits, DataDir, Log, LogIdentity, LogOptions, RetentionLimits, RollLimits, Storage,
+    read_identity,
 };
 
 /// Partitions opened at the same time: opening reads the log, which is bound by the disk.
@@ -73,6 +74,7 @@ struct Assigned {
 struct Configs {
     limits: RecordLimits,
     retention: RetentionPolicy,
+    compaction: Option<CompactionLimits>,
     log: LogOptions,
 }
 
@@ -142,6 +144,7 @@ impl Reconciler {
                     Ok(configs) => {
                         partition.set_limits(configs.limits);
                         partition.set_retention(configs.retention);
+                        partition.set_compaction(configs.compaction);
                         partition.log().set_roll_limits(configs.log.roll);
                     }
                     // Written by another version: what was in force stays in force.
@@ -164,9 +167,17 @@ impl Reconciler {
             codec: resolved.codec,
         };
         let mut log = self.log_options.clone();
+        let compaction = resolved.compact.then_some(CompactionLimits {
+            dirty_ratio_min: resolved.dirty_ratio_min,
+            lag_min_ms: resolved.compaction_lag_min_ms,
+            lag_max_ms: resolved.compaction_lag_max_ms.unwrap_or(u64::MAX),
+            tombstones_ms: resolved.tombstones_ms,
+        });
+        // Only closed segments are compacted: records must not be older than allowed by then.
+        let roll_ms = compaction.map_or(u64::MAX, |limits| limits.lag_max_ms);
         log.roll = RollLimits {
             bytes: resolved.segment_bytes,
-            ms: resolved.segment_ms,
+            ms: resolved.segment_ms.min(roll_ms),
             jitter_ms: resolved.segment_jitter_ms,
         };
         log.index_interval_bytes = resolved.index_interval_bytes;
@@ -174,7 +185,7 @@ impl Reconciler {
             delete: resolved.delete,
             limits: RetentionLimits { ms: resolved.retention_ms, bytes: resolved.retention_bytes },
         };
-        Ok(Configs { limits, retention, log })
+        Ok(Configs { limits, retention, compaction, log })
     }
 
     async fn round(&self, image: &MetadataImage) {
@@ -248,6 +259,7 @@ impl Reconciler {
             log,
             limits: configs.limits,
             retention: configs.retention,
+            compaction: configs.compaction,
             purges: self.purges.clone(),
             hard_state,
             node: &self.raft,

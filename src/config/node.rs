@@ -130,6 +130,13 @@ pub struct StorageConfig {
     pub retention_check_interval_ms: u64,
     /// Bytes of the volume that records from producers leave free; at most a twentieth of it.
     pub reserve_bytes: u64,
+    /// How often a node looks for logs to compact when there were none (`log.cleaner.backoff.ms`), ms.
+    pub compaction_interval_ms: u64,
+    /// Most memory for the keys of the log that is compacted (`log.cleaner.dedupe.buffer.size`), bytes.
+    pub compaction_map_bytes: u64,
+    /// Most bytes that compaction reads and writes in a second
+    /// (`log.cleaner.io.max.bytes.per.second`).
+    pub compaction_bytes_per_second: u64,
     /// Recent entries kept in memory for replication and reading, all partitions together, bytes.
     pub cache_bytes: u64,
 }
@@ -141,6 +148,9 @@ impl Default for StorageConfig {
             index_interval_bytes: 4096,
             retention_check_interval_ms: 300_000,
             reserve_bytes: 512 * 1024 * 1024,
+            compaction_interval_ms: 15_000,
+            compaction_map_bytes: 128 * 1024 * 1024,
+            compaction_bytes_per_second: 64 * 1024 * 1024,
             cache_bytes: 32 * 1024 * 1024,
         }
     }

@@ -276,6 +276,14 @@ fn check_ranges(file: &FileConfig) -> Result<(), ConfigError> {
             i64::MAX as u64,
         ),
         ("storage.reserve_bytes", storage.reserve_bytes, 0, u64::MAX),
+        ("storage.compaction_interval_ms", storage.compaction_interval_ms, 10, i64::MAX as u64),
+        ("storage.compaction_map_bytes", storage.compaction_map_bytes, 24 * KIB, 64 * GIB),
+        (
+            "storage.compaction_bytes_per_second",
+            storage.compaction_bytes_per_second,
+            64 * KIB,
+            i64::MAX as u64,
+        ),
         ("storage.cache_bytes", storage.cache_bytes, 0, u64::MAX),
         ("groups.session_timeout_min_ms", groups.session_timeout_min_ms, 1, 1_800_000),
         (

@@ -6,6 +6,7 @@
 //! **Invariant:** counting takes no lock and no allocation, except one short lock per request for
 //! the latency histogram.
 
+mod compaction;
 mod requests;
 
 use std::fmt::Write as _;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use compaction::CompactionMetrics;
 pub use requests::RequestMetrics;
 
 /// The process's metrics. One per process, shared by reference.
@@ -33,6 +35,8 @@ pub struct Metrics {
     pub batches_in: Counter,
     /// Bytes of record batches sent to consumers.
     pub bytes_out: Counter,
+    /// What compaction does.
+    pub compaction: CompactionMetrics,
     segments_deleted: Counter,
     bytes_deleted: Counter,
     connections: Gauge,
@@ -206,6 +210,7 @@ impl Metrics {
             request_bytes_inflight.clone(),
         );
         let requests = RequestMetrics::register(&mut registry);
+        let compaction = CompactionMetrics::register(&mut registry);
         let scraped = Scraped::default();
         scraped.register(&mut registry);
         Self {
@@ -213,6 +218,7 @@ impl Metrics {
             bytes_in,
             batches_in,
             bytes_out,
+            compaction,
             segments_deleted,
             bytes_deleted,
             connections,
@@ -280,6 +286,8 @@ mod tests {
         metrics.records_in.inc_by(5);
         metrics.bytes_in.inc_by(500);
         metrics.set_purged(2, 700);
+        metrics.compaction.done(9, (1_000, 400), Duration::from_millis(1_500));
+        metrics.compaction.waiting(77, 2);
         metrics.requests.observe(0, Duration::from_micros(700), false);
         metrics.requests.observe(1, Duration::from_millis(20), true);
         let replica = ReplicaSample {
@@ -300,6 +308,12 @@ mod tests {
             "jackdaw_deleted_bytes_total 700",
             "jackdaw_disk_free_bytes 9",
             "jackdaw_disk_full 1",
+            "jackdaw_compacted_records_dropped_total 9",
+            "jackdaw_compacted_read_bytes_total 1000",
+            "jackdaw_compacted_written_bytes_total 400",
+            "jackdaw_compaction_seconds_total 1.5",
+            "jackdaw_compaction_dirty_max_bytes 77",
+            "jackdaw_uncompactable_logs 2",
             "jackdaw_connections 1",
             "jackdaw_connections_accepted_total 4",
             "jackdaw_partition_leaders 1",

@@ -11,6 +11,7 @@
 
 mod admission;
 mod command;
+mod compaction;
 mod error;
 mod limits;
 mod producer_codec;

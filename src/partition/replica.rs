@@ -19,7 +19,7 @@ use super::sequencer::{Answer, Sequencer, Submission};
 use super::state_machine::PartitionMachine;
 use crate::model::record_batch::BatchHeader;
 use crate::model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
-use crate::storage::{FileSlice, Log, LogError};
+use crate::storage::{CompactionLimits, FileSlice, Log, LogError};
 
 /// What an append waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub struct OpenPartition<'a> {
     pub limits: RecordLimits,
     /// How long its records are kept.
     pub retention: RetentionPolicy,
+    /// How its log is compacted, if it is.
+    pub compaction: Option<CompactionLimits>,
     /// Told whenever there is something to purge.
     pub purges: PurgeSender,
     /// The group's hard state, which says how far the log was known to be committed.
@@ -116,6 +118,7 @@ pub struct Partition {
     high_watermark: watch::Receiver<Offset>,
     limits: RwLock<RecordLimits>,
     pub(super) retention: RwLock<RetentionPolicy>,
+    pub(super) compaction: RwLock<Option<CompactionLimits>>,
     pub(super) machine: Arc<PartitionMachine>,
     sequencer: JoinHandle<()>,
 }
@@ -147,6 +150,7 @@ impl Partition {
             high_watermark: machine.watch_high_watermark(),
             limits: RwLock::new(limits),
             retention: RwLock::new(open.retention),
+            compaction: RwLock::new(open.compaction),
             machine,
             sequencer: tokio::spawn(sequencer.run()),
         }))

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_start;
+mod compaction;
 mod five_nodes;
 mod hostile_bytes;
 mod one_node;

@@ -21,7 +21,7 @@ use super::support::{PATIENCE, Record, binary, consumer, options, read, send_all
 
 const RECORD_BYTES: usize = 50_000;
 
-fn run(cluster: &Cluster, arguments: &[&str]) -> String {
+pub(crate) fn run(cluster: &Cluster, arguments: &[&str]) -> String {
     let output = Command::new(binary())
         .args(arguments)
         .args(["--bootstrap", &cluster.bootstrap()])
@@ -179,7 +179,7 @@ fn records_go_by_age_and_by_command_and_new_limits_count_at_once() {
 }
 
 /// IncrementalAlterConfigs, which librdkafka's binding does not send.
-fn alter(address: SocketAddr, topic: &str, key: &str, value: &str) {
+pub(crate) fn alter(address: SocketAddr, topic: &str, key: &str, value: &str) {
     let mut config = AlterableConfig::default();
     config.name = StrBytes::from(key);
     config.value = Some(StrBytes::from(value));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use super::topic::{Support, TOPIC_CONFIGS, TopicConfigDef};
-use super::value::ConfigType::{self, Boolean, Int, List, Long, String as Text};
+use super::value::ConfigType::{self, Boolean, Double, Int, List, Long, String as Text};
 use super::value::Validator::{self, Any, AtLeast};
 
 /// A broker config.
@@ -87,6 +87,27 @@ const FIXED: &[BrokerConfigDef] = &[
         "The shortest session timeout that a consumer may ask for.",
     ),
     fixed("listeners", List, None, Any, "The addresses that the broker listens on."),
+    fixed(
+        "log.cleaner.backoff.ms",
+        Long,
+        Some("15000"),
+        AtLeast(0),
+        "How often a broker looks for logs to compact when there were none.",
+    ),
+    fixed(
+        "log.cleaner.dedupe.buffer.size",
+        Long,
+        Some("134217728"),
+        AtLeast(0),
+        "The most memory for the keys of the log that is compacted, 24 bytes each.",
+    ),
+    fixed(
+        "log.cleaner.io.max.bytes.per.second",
+        Double,
+        Some("1.7976931348623157E308"),
+        Any,
+        "The most bytes that compaction reads and writes in a second.",
+    ),
     fixed("log.dirs", Text, None, Any, "The folder that holds the broker's data."),
     fixed(
         "log.retention.check.interval.ms",

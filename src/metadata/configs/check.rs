@@ -35,6 +35,7 @@ pub fn check_topic(configs: &ConfigMap, replicas: usize) -> Result<(), Refusal> 
             .map_err(|error| Refusal::Config(error.to_string()))?;
         check_support(name, value, def.support)?;
     }
+    check_lags(configs)?;
     let wanted: Option<usize> =
         configs.get("min.insync.replicas").and_then(|text| text.trim().parse().ok());
     match wanted {
@@ -46,6 +47,20 @@ pub fn check_topic(configs: &ConfigMap, replicas: usize) -> Result<(), Refusal> 
         ))),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Kafka's `LogConfig.validateValues`.
+fn check_lags(configs: &ConfigMap) -> Result<(), Refusal> {
+    let number = |name| configs.get(name).and_then(|text| text.trim().parse::<i64>().ok());
+    let least = number("min.compaction.lag.ms").unwrap_or(0);
+    let most = number("max.compaction.lag.ms").unwrap_or(i64::MAX);
+    if least > most {
+        return Err(Refusal::Config(format!(
+            "conflict topic config setting min.compaction.lag.ms ({least}) > \
+             max.compaction.lag.ms ({most})"
+        )));
+    }
+    Ok(())
 }
 
 /// Checks a dynamic config of one or all brokers.
@@ -104,14 +119,16 @@ mod tests {
     fn topics_take_what_is_valid_and_kept() {
         assert_eq!(topic("retention.ms", "-1"), "ok");
         assert_eq!(topic("cleanup.policy", "delete"), "ok");
+        assert_eq!(topic("cleanup.policy", "compact"), "ok");
+        assert_eq!(topic("cleanup.policy", "compact,delete"), "ok");
         assert_eq!(topic("min.insync.replicas", "2"), "ok");
         assert_eq!(topic("compression.type", "zstd"), "ok");
         assert_eq!(topic("compression.zstd.level", "-7"), "ok");
         assert_eq!(topic("message.timestamp.type", "LogAppendTime"), "ok");
         assert_eq!(topic("nonsense", "1"), "Unknown topic config name: nonsense");
         for (name, value) in [
-            ("cleanup.policy", "compact"),
-            ("cleanup.policy", "compact,delete"),
+            ("cleanup.policy", "compacted"),
+            ("min.cleanable.dirty.ratio", "1.5"),
             ("compression.type", "none"),
             ("compression.gzip.level", "0"),
             ("message.timestamp.type", "logappendtime"),
@@ -125,21 +142,29 @@ mod tests {
     }
 
     #[test]
+    fn a_compaction_lag_has_a_least_below_its_most() {
+        let lags = |least: &str, most: &str| {
+            let pairs = [("min.compaction.lag.ms", least), ("max.compaction.lag.ms", most)];
+            let configs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            check_topic(&ConfigMap::from(configs), 1).is_ok()
+        };
+        assert!(lags("5", "5") && !lags("6", "5"));
+    }
+
+    #[test]
     fn brokers_take_what_is_dynamic() {
         assert_eq!(check_broker("message.max.bytes", Some("10")), Ok(()));
         assert_eq!(check_broker("log.retention.ms", None), Ok(()));
         assert!(matches!(check_broker("node.id", Some("1")), Err(Refusal::Request(_))));
-        assert!(matches!(
-            check_broker("log.cleanup.policy", Some("compact")),
-            Err(Refusal::Config(_))
-        ));
+        assert_eq!(check_broker("log.cleanup.policy", Some("compact")), Ok(()));
+        assert!(matches!(check_broker("log.cleanup.policy", Some("x")), Err(Refusal::Config(_))));
         assert!(matches!(check_broker("x", None), Err(Refusal::Config(_))));
         let file = |name: &str, value: &str| {
             check_statics(&ConfigMap::from([(name.to_owned(), value.to_owned())]))
         };
         assert_eq!(file("num.partitions", "6"), Ok(()));
         assert!(file("num.partitions", "0").is_err());
-        assert!(file("log.cleanup.policy", "compact").is_err());
+        assert!(file("log.cleanup.policy", "compacted").is_err());
         assert!(file("num.partition", "6").is_err());
     }
 }

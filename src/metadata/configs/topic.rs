@@ -99,7 +99,6 @@ impl TopicConfigDef {
     }
 }
 
-const NO_COMPACTION: Support = Support::Kept("nothing is compacted: cleanup.policy is delete");
 const NO_TIERS: Support = Support::Kept("there is no tiered storage: remote.storage.enable is off");
 const ONE_LZ4_LEVEL: Support =
     Support::Kept("the LZ4 encoder of this broker has one level, the fast one");
@@ -119,8 +118,8 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         "delete",
         ListOf(&["compact", "delete"]),
         Support::Only {
-            takes: |value| super::value::list_items(value) == ["delete"],
-            reason: "this broker does not compact logs yet: only 'delete' is supported",
+            takes: |value| !super::value::list_items(value).is_empty(),
+            reason: "name 'compact', 'delete' or both; retention.ms=-1 keeps records for ever",
         },
         "What happens to old segments: 'delete' discards them when their retention time or size \
          limit is reached, 'compact' keeps the latest record of each key.",
@@ -170,7 +169,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Long,
         "86400000",
         AtLeast(0),
-        NO_COMPACTION,
+        Support::Honoured,
         "How long delete tombstones of a compacted topic are retained.",
     )
     .or(&[plain("log.cleaner.delete.retention.ms")]),
@@ -249,7 +248,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Long,
         "9223372036854775807",
         AtLeast(1),
-        NO_COMPACTION,
+        Support::Honoured,
         "The longest time for which a record may stay uncompacted.",
     )
     .or(&[plain("log.cleaner.max.compaction.lag.ms")]),
@@ -294,7 +293,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Double,
         "0.5",
         Between(0.0, 1.0),
-        NO_COMPACTION,
+        Support::Honoured,
         "The share of uncompacted log from which on the log is compacted.",
     )
     .or(&[plain("log.cleaner.min.cleanable.ratio")]),
@@ -303,7 +302,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Long,
         "0",
         AtLeast(0),
-        NO_COMPACTION,
+        Support::Honoured,
         "The shortest time for which a record stays uncompacted.",
     )
     .or(&[plain("log.cleaner.min.compaction.lag.ms")]),

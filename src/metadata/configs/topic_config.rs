@@ -8,12 +8,20 @@ use super::value::{self, InvalidValue};
 use crate::model::compression::{Codec, Compression};
 
 /// The configs of one topic in force on one broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
     /// `cleanup.policy` contains `delete`.
     pub delete: bool,
     /// `cleanup.policy` contains `compact`.
     pub compact: bool,
+    /// `min.cleanable.dirty.ratio`.
+    pub dirty_ratio_min: f64,
+    /// `min.compaction.lag.ms`.
+    pub compaction_lag_min_ms: u64,
+    /// `max.compaction.lag.ms`; `None`: no limit.
+    pub compaction_lag_max_ms: Option<u64>,
+    /// `delete.retention.ms`.
+    pub tombstones_ms: u64,
     /// `compression.type` with the level of that codec; `None`: as the producer has it.
     pub codec: Option<Codec>,
     /// `flush.messages`; `i64::MAX`: not by count.
@@ -67,6 +75,10 @@ impl Reader<'_> {
         Ok(u64::try_from(self.integer(name)?).expect("its validator admits no negative number"))
     }
 
+    fn double(&self, name: &str) -> Result<f64, InvalidValue> {
+        Ok(self.text(name)?.parse().expect("validated as a number just above"))
+    }
+
     fn codec(&self) -> Result<Option<Codec>, InvalidValue> {
         let name = self.text("compression.type")?;
         let compression = match name.as_str() {
@@ -103,6 +115,11 @@ impl TopicConfig {
         Ok(Self {
             delete: has_policy("delete"),
             compact: has_policy("compact"),
+            dirty_ratio_min: read.double("min.cleanable.dirty.ratio")?,
+            compaction_lag_min_ms: read.unsigned("min.compaction.lag.ms")?,
+            compaction_lag_max_ms: Some(read.unsigned("max.compaction.lag.ms")?)
+                .filter(|ms| *ms < i64::MAX as u64),
+            tombstones_ms: read.unsigned("delete.retention.ms")?,
             codec: read.codec()?,
             flush_messages: read.integer("flush.messages")?,
             flush_ms: read.integer("flush.ms")?,
@@ -134,6 +151,8 @@ mod tests {
         assert_eq!(config.message_bytes_max, 1_048_588);
         assert_eq!((config.retention_bytes, config.retention_ms), (None, Some(604_800_000)));
         assert_eq!(config.codec, None);
+        assert_eq!((config.dirty_ratio_min, config.tombstones_ms), (0.5, 86_400_000));
+        assert_eq!((config.compaction_lag_min_ms, config.compaction_lag_max_ms), (0, None));
         let set = |name: &str, value: &str| {
             let topic = ConfigMap::from([(name.to_owned(), value.to_owned())]);
             TopicConfig::resolve(&layers, &topic).unwrap()
@@ -149,6 +168,10 @@ mod tests {
             let codec = Some(Codec { compression, level });
             assert_eq!(set("compression.type", name).codec, codec);
         }
+        let both = set("cleanup.policy", "compact, delete");
+        assert!(both.compact && both.delete);
+        assert!(!set("cleanup.policy", "compact").delete);
+        assert_eq!(set("max.compaction.lag.ms", "7").compaction_lag_max_ms, Some(7));
         let bad = ConfigMap::from([("retention.ms".to_owned(), "soon".to_owned())]);
         assert!(TopicConfig::resolve(&layers, &bad).is_err());
     }

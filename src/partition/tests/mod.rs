@@ -1,6 +1,7 @@
 //! Partitions of several nodes in one process, over real files and sockets.
 
 mod catching_up;
+mod compacting;
 mod crash;
 mod deleting;
 mod random;
@@ -99,6 +100,7 @@ impl Node {
                 codec: None,
             },
             retention: RetentionPolicy::default(),
+            compaction: None,
             purges: mpsc::unbounded_channel().0,
             hard_state: self.hard.load(GROUP).unwrap(),
             node: &raft,
