@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
+use super::checked::Checked;
 use super::disk::Disk;
 use super::durable_file::temporary;
 use super::frame::{FRAME_HEADER_BYTES, Item};
@@ -45,6 +46,7 @@ pub(super) struct Segment {
     /// Bytes of a sealed segment, once known; else [`UNKNOWN`].
     sealed_len: AtomicU64,
     index: Index,
+    pub(super) checked: Checked,
     /// Set when the index was loaded and, for a sealed segment, completed.
     index_ready: OnceLock<()>,
 }
@@ -75,6 +77,7 @@ impl Segment {
         let segment = Self::with_head(path, head, bytes.len() as u64);
         let _ = segment.file.set(Arc::new(file));
         let _ = segment.index_ready.set(());
+        segment.checked.note_from(0);
         Ok(segment)
     }
 
@@ -88,6 +91,7 @@ impl Segment {
             file: OnceLock::new(),
             sealed_len: AtomicU64::new(UNKNOWN),
             index,
+            checked: Checked::nothing(),
             index_ready: OnceLock::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! Finds the stretches of segments that answer a fetch, without reading records.
+//! Finds the stretches of segments that answer a fetch, without reading records a second time.
 //!
 //! ```text
 //! index: floor of `from` ─► headers up to the batch that holds it
@@ -7,14 +7,16 @@
 //! ```
 //! **Invariant:** slices hold whole batches, in order, and no `J` frame; only the first batch may
 //! exceed the byte limit, and only on request (KIP-74).
+//! **Invariant:** a batch that is served had its CRC checked by this process, or was appended by it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::record_batch::BatchHeader;
 use crate::model::{Offset, Timestamp};
 use crate::storage::frame::Item;
 use crate::storage::locks::read;
-use crate::storage::walker::{Located, Step, Walker};
+use crate::storage::walker::{Cursor, Located, Step, Walker};
 use crate::storage::{FileSlice, LogError};
 
 use super::view::Part;
@@ -65,7 +67,7 @@ impl Log {
     }
 
     /// The headers of the batches from the one that contains `from` up to those that begin below
-    /// `upto`, in order. Reads no records.
+    /// `upto`, in order. Reads no records but those that this process never checked.
     ///
     /// # Errors
     /// As [`Log::slices`]; the iterator's items too.
@@ -80,9 +82,9 @@ impl Log {
         let (mut walker, mut frames) =
             segment.walk_from(&part.end, &self.0.options, |i| i.floor_offset(from))?;
         // Where the slice that is being made begins; none before `from` and behind a frame.
-        let mut open: Option<u64> = None;
+        let mut open: Option<(u64, Cursor)> = None;
         loop {
-            let at = walker.position;
+            let (at, cursor) = (walker.position, walker.cursor);
             let Some(located) = part.next(&mut walker)? else {
                 want.close(part, &mut open, at)?;
                 return Ok(true);
@@ -95,14 +97,14 @@ impl Log {
                 }
                 Item::Batch(header) if header.next_offset() <= from => {}
                 Item::Batch(header) => {
-                    let used = (at - open.unwrap_or(at)) as usize;
+                    let used = (at - open.map_or(at, |(begin, _)| begin)) as usize;
                     let fits = used + size <= want.bytes || (want.one && open.is_none());
                     if header.base_offset >= want.upto || !fits {
                         want.close(part, &mut open, at)?;
                         return Ok(false);
                     }
                     if open.is_none() {
-                        open = Some(at);
+                        open = Some((at, cursor));
                         self.jump(part, &mut walker, at, frames, want)?;
                     }
                     want.one = false;
@@ -181,8 +183,14 @@ impl Inner {
 
 impl Want {
     /// Ends the slice that is being made at `end`.
-    fn close(&mut self, part: &Part, open: &mut Option<u64>, end: u64) -> Result<(), LogError> {
-        if let Some(begin) = open.take() {
+    fn close(
+        &mut self,
+        part: &Part,
+        open: &mut Option<(u64, Cursor)>,
+        end: u64,
+    ) -> Result<(), LogError> {
+        if let Some((begin, cursor)) = open.take() {
+            part.check(begin..end, cursor)?;
             let len = (end - begin) as usize;
             self.bytes = self.bytes.saturating_sub(len);
             let file = Arc::clone(part.segment.file()?);
@@ -193,6 +201,23 @@ impl Want {
 }
 
 impl Part {
+    /// Checks the CRCs of the items in `range`, the first of which continues `cursor`, once.
+    fn check(&self, range: Range<u64>, cursor: Cursor) -> Result<(), LogError> {
+        let segment = &self.segment;
+        if segment.checked.covers(&range) {
+            return Ok(());
+        }
+        let file = Arc::clone(segment.file()?);
+        let mut walker = Walker::checking(file, range.start, range.end, cursor);
+        while walker.position < range.end {
+            if self.next(&mut walker)?.is_none() {
+                break;
+            }
+        }
+        segment.checked.note(range);
+        Ok(())
+    }
+
     /// The next item of a walk through this part.
     pub(super) fn next(&self, walker: &mut Walker) -> Result<Option<Located>, LogError> {
         match walker.step().map_err(LogError::io("read", &self.segment.path))? {
@@ -228,15 +253,17 @@ impl BatchHeaders {
                 self.walk = Some((part, walker));
                 continue;
             };
+            let cursor = walker.cursor;
             match part.next(walker)? {
                 None => {
                     self.next = self.log.part_after(part, self.upto)?;
                     self.walk = None;
                 }
-                Some(Located { item: Item::Batch(header), index, .. }) => {
+                Some(located @ Located { item: Item::Batch(header), index, .. }) => {
                     if header.base_offset >= self.upto {
                         self.walk = None;
                     } else if header.next_offset() > self.from {
+                        part.check(located.position..located.end(), cursor)?;
                         return Ok(Some(BatchPosition { header, index }));
                     }
                 }

@@ -56,6 +56,7 @@ pub(super) fn recover(
     }
     let bad = outcome?;
     segment.set_index_ready();
+    segment.checked.note_from(scan.started_at);
     let cursor = scan.walker.cursor;
     let position = scan.walker.position;
     let end = End { position, next_index: cursor.next_index, next_offset: cursor.next_offset };
