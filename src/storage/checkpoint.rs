@@ -43,11 +43,14 @@ pub(super) struct Checkpoint {
 pub(super) struct CheckpointFile {
     path: PathBuf,
     file: Option<File>,
+    /// The largest next index that the disk may hold, whatever the file says now; `None` until this
+    /// process has synced it once.
+    at_most: Option<u64>,
 }
 
 impl CheckpointFile {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { path: dir.join(FILE_NAME), file: None }
+        Self { path: dir.join(FILE_NAME), file: None, at_most: None }
     }
 
     /// Forgets it: the segments that it speaks of are gone.
@@ -64,8 +67,18 @@ impl CheckpointFile {
         }
     }
 
+    /// Whether the disk may hold one that speaks of the entry at `next_index` or of later ones. What
+    /// another process wrote says nothing about it: a sync of that one may have failed.
+    pub(super) fn may_say_more_than(&self, next_index: u64) -> bool {
+        match self.at_most {
+            Some(most) => most > next_index,
+            None => self.path.exists(),
+        }
+    }
+
     /// Overwrites it.
     pub(super) fn write(&mut self, checkpoint: &Checkpoint, disk: &dyn Disk) -> io::Result<()> {
+        self.at_most = self.at_most.map(|most| most.max(checkpoint.next_index));
         let file = self.file(disk)?;
         disk.write_bytes_at(file, &checkpoint.encode(), 0)
     }
@@ -77,7 +90,9 @@ impl CheckpointFile {
         disk: &dyn Disk,
     ) -> io::Result<()> {
         self.write(checkpoint, disk)?;
-        disk.sync_data(self.file(disk)?)
+        disk.sync_data(self.file(disk)?)?;
+        self.at_most = Some(checkpoint.next_index);
+        Ok(())
     }
 
     fn file(&mut self, disk: &dyn Disk) -> io::Result<&File> {

@@ -1,7 +1,7 @@
 //! Where a log begins after a purge or a reset.
 //!
 //! `retained`: two slots of 512 bytes, written in turn and durably before anything is deleted. The one
-//! with the higher sequence number counts. Its space is there before it is needed, so that a purge
+//! with the higher sequence number counts; one that is neither empty nor sound is damage. Its space is there before it is needed, so that a purge
 //! works on a full disk. A slot, big-endian, the rest zero:
 //! ```text
 //!  0  magic "JDRT"   4 bytes
@@ -50,14 +50,15 @@ impl Retained {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(LogError::io("read", path)(e)),
         };
-        let newest = newest(&bytes);
-        if newest.is_none() && bytes.iter().take(SLOT_BYTES).any(|b| *b != 0) {
-            // The first slot is first written by the second mark, when the other slot is sound. (A
-            // torn first mark, in the second slot, is none: nothing was deleted yet.)
-            let what = "neither slot has a sound CRC".to_owned();
-            return Err(LogError::Corrupt { path, position: 0, what });
+        for (at, slot) in bytes.chunks(SLOT_BYTES).enumerate() {
+            // A sector is written whole, so no unfinished write looks so; and the other slot may speak
+            // of a reset that ended long ago.
+            if Self::decode(slot).is_none() && slot.iter().any(|b| *b != 0) {
+                let (position, what) = ((at * SLOT_BYTES) as u64, "a slot without a sound CRC");
+                return Err(LogError::Corrupt { path, position, what: what.to_owned() });
+            }
         }
-        Ok(newest.map(|(_, retained)| retained))
+        Ok(newest(&bytes).map(|(_, retained)| retained))
     }
 
     /// Makes room for marks, so that writing one needs no space.
@@ -74,6 +75,19 @@ impl Retained {
         let slot = (sequence % 2) * SLOT_BYTES as u64;
         disk.write_bytes_at(&file, &self.encode(sequence), slot)?;
         disk.sync_data(&file)
+    }
+
+    /// Writes the newest mark in `dir` once more, for the next sync of the file: the process that made
+    /// it may have ended because its sync failed, after which the system takes it for written.
+    pub(super) fn write_again(dir: &Path, disk: &dyn Disk) -> io::Result<File> {
+        let file = open(dir, disk)?;
+        let mut bytes = vec![0; FILE_BYTES];
+        file.read_exact_at(&mut bytes, 0)?;
+        if let Some((sequence, mark)) = newest(&bytes) {
+            let slot = (sequence % 2) * SLOT_BYTES as u64;
+            disk.write_bytes_at(&file, &mark.encode(sequence), slot)?;
+        }
+        Ok(file)
     }
 
     fn encode(&self, sequence: u64) -> [u8; BYTES] {
@@ -142,14 +156,14 @@ mod tests {
             mark(index).write(dir.path(), &SystemDisk).unwrap();
             assert_eq!(Retained::read(dir.path()).unwrap(), Some(mark(index)));
         }
-        // The fifth went to the second slot: torn, the fourth counts.
+        // Of a damaged slot nobody knows what it said.
         let path = dir.path().join(FILE_NAME);
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes[SLOT_BYTES + 20] ^= 1;
-        std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(Retained::read(dir.path()).unwrap(), Some(mark(4)));
-        bytes[20] ^= 1;
-        std::fs::write(&path, &bytes).unwrap();
-        assert!(matches!(Retained::read(dir.path()), Err(LogError::Corrupt { .. })));
+        for at in [20, SLOT_BYTES + 20] {
+            bytes[at] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(matches!(Retained::read(dir.path()), Err(LogError::Corrupt { .. })));
+            bytes[at] ^= 1;
+        }
     }
 }

@@ -51,8 +51,6 @@ pub(super) struct Found {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) retained: Option<Retained>,
     pub(super) checkpoint: Option<Checkpoint>,
-    /// Names that the first sync has to put on the disk.
-    pub(super) dirs_dirty: bool,
     pub(super) report: Recovery,
 }
 
@@ -75,10 +73,10 @@ impl Log {
     ) -> Result<(Self, Recovery), LogError> {
         assert!(identity.cluster_id.len() <= 255, "a cluster id of at most 255 bytes");
         let found = find(dir, identity, storage, durable_hint)?;
-        let (retained, dirs_dirty) = (found.retained, found.dirs_dirty);
+        let retained = found.retained;
         let recovered = recover(dir, found, &options, storage, durable_hint)?;
-        let Recovered { segments, end, last_term, epochs, allocated, due, durable, report } =
-            recovered;
+        let Recovered { segments, end, last_term, epochs, allocated, due, report, .. } = recovered;
+        let (durable, unsettled) = (recovered.durable, recovered.unsettled);
         let (generation, start) = (0, Offset::ZERO);
         let sealed_bytes = View::sealed_bytes_of(&segments)?;
         let times = SealedTimes::of(&segments);
@@ -116,7 +114,7 @@ impl Log {
                 },
                 point: None,
                 written: None,
-                dirs_dirty,
+                unsettled,
                 closed: false,
             }),
             on_volume: storage.volume.is_some() && storage.volume == device_of(dir),
@@ -174,6 +172,7 @@ fn find(
     let mut checkpoint =
         CheckpointFile::new(dir).read().map_err(LogError::io("read the checkpoint in", dir))?;
     let mut segments = if retained.is_some_and(|r| r.resetting) {
+        settle_mark(dir, disk)?;
         for path in segment_paths(dir)? {
             disk.remove(&path).map_err(LogError::io("delete", &path))?;
         }
@@ -187,8 +186,6 @@ fn find(
         load_segments(dir, &checkpoint, durable_hint, disk)?
     };
     let mut report = Recovery::default();
-    // Without a recovery point no sync has ended yet, so no name is known to be on the disk.
-    let dirs_dirty = checkpoint.is_none() && retained.is_none();
     if segments.is_empty() {
         let first = retained.map_or(0, |r| r.purged.index + 1);
         let finishing_reset = retained.is_some_and(|r| r.resetting);
@@ -206,9 +203,9 @@ fn find(
         mark.resetting = false;
         mark.write(dir, disk).map_err(LogError::io("replace the retained mark in", dir))?;
     }
-    drop_purged(&mut segments, retained.as_ref(), disk)?;
+    drop_purged(dir, &mut segments, retained.as_ref(), disk)?;
     check_chain(dir, &segments, identity, retained.as_ref())?;
-    Ok(Found { segments, retained, checkpoint, dirs_dirty, report })
+    Ok(Found { segments, retained, checkpoint, report })
 }
 
 fn device_of(dir: &Path) -> Option<u64> {
@@ -284,15 +281,28 @@ fn load_segments(
     Ok(segments)
 }
 
+/// Makes the mark durable before anything is deleted on its word: who wrote it may not have come to it.
+fn settle_mark(dir: &Path, disk: &dyn Disk) -> Result<(), LogError> {
+    Retained::write_again(dir, disk)
+        .and_then(|file| disk.sync_data(&file))
+        .and_then(|()| disk.sync_dir(dir))
+        .map_err(LogError::io("sync the retained mark in", dir))
+}
+
 /// Deletes what a purge had written down as gone when the process ended.
 fn drop_purged(
+    dir: &Path,
     segments: &mut Vec<Arc<Segment>>,
     retained: Option<&Retained>,
     disk: &dyn Disk,
 ) -> Result<(), LogError> {
     let Some(retained) = retained else { return Ok(()) };
+    let is_gone = |s: &Arc<Segment>| s.head.first_index <= retained.purged.index + 1;
+    if segments.get(1).is_some_and(is_gone) {
+        settle_mark(dir, disk)?;
+    }
     while let [first, second, ..] = segments.as_slice()
-        && second.head.first_index <= retained.purged.index + 1
+        && is_gone(second)
     {
         first.delete(disk)?;
         segments.remove(0);

@@ -48,6 +48,7 @@ impl Log {
             // The mark must not say that entries are gone by purge which a crash may take otherwise.
             inner.sync_end()?;
         }
+        inner.settle()?;
         let start_offset = self.offset_of(upto + 1)?;
         let retained = Retained { purged, start_offset, resetting: false };
         retained
@@ -104,14 +105,12 @@ impl Inner {
     ) -> Result<(), LogError> {
         let disk = &Watched(self);
         let mark = |resetting| Retained { purged: last, start_offset, resetting };
-        let write_mark = |resetting| {
-            mark(resetting)
-                .write(&self.dir, disk)
-                .map_err(|error| self.refused("replace the retained mark in", error))
-        };
-        // From here to the second mark a crash makes `open` finish the reset.
-        write_mark(true)?;
-        self.clean_mark.forget(disk)?;
+        self.settle()?;
+        let doing = "replace the retained mark in";
+        mark(true).write(&self.dir, disk).map_err(|error| self.refused(doing, error))?;
+        // From here to the second mark a crash makes `open` finish the reset, and so would going on
+        // after an error: only a new start gets over one.
+        self.clean_mark.forget(disk).map_err(|error| self.failed("forget the clean mark in", error))?;
         // A sync that began before must not raise the recovery point again.
         let old = {
             let mut view = write(&self.view);
@@ -119,7 +118,7 @@ impl Inner {
             view.segments.clone()
         };
         for segment in old.iter().rev() {
-            segment.delete(disk)?;
+            segment.delete(disk).map_err(|error| self.failed("delete", error))?;
         }
         let head = reset_head(&mark(false), &self.identity);
         let segment = Segment::create(&self.dir, false, head, disk, false)
@@ -152,7 +151,7 @@ impl Inner {
         lock(&self.checkpoint)
             .write_durably(&point, disk)
             .map_err(|error| self.fail("sync the checkpoint in", &self.dir, error))?;
-        write_mark(false)?;
+        mark(false).write(&self.dir, disk).map_err(|error| self.fail(doing, &self.dir, error))?;
         self.note_durable(&end);
         Ok(())
     }

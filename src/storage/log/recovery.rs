@@ -11,6 +11,8 @@
 //! **Invariant:** what is cut was never confirmed by a sync of this node.
 //! **Invariant:** behind a cut the file has no old bytes.
 
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,9 +20,12 @@ use crate::storage::checkpoint::Checkpoint;
 use crate::storage::epochs::Epochs;
 use crate::storage::segment::{End, IndexDue, Segment};
 use crate::storage::walker::{Step, Walker};
-use crate::storage::{LogError, LogOptions, Storage};
+use crate::storage::{Disk, LogError, LogOptions, Storage};
 
 use super::open::{Found, Recovery};
+
+/// How much of a tail is written again at a time.
+const REWRITE_BYTES: usize = 256 << 10;
 
 /// A log's state as found on disk.
 pub(super) struct Recovered {
@@ -32,6 +37,8 @@ pub(super) struct Recovered {
     pub(super) due: IndexDue,
     /// Whether all of it is known to be on disk.
     pub(super) durable: bool,
+    /// Names, or where the log begins, may not be on the disk.
+    pub(super) unsettled: bool,
     pub(super) report: Recovery,
 }
 
@@ -42,7 +49,7 @@ pub(super) fn recover(
     storage: &Storage,
     durable_hint: Option<u64>,
 ) -> Result<Recovered, LogError> {
-    let Found { segments, retained, checkpoint, mut report, dirs_dirty } = found;
+    let Found { segments, retained, checkpoint, mut report } = found;
     let segment = Arc::clone(segments.last().expect("a log has a segment"));
     let file_len = segment.len()?;
     let point = recovery_point(dir, &segment, checkpoint, file_len)?;
@@ -87,24 +94,48 @@ pub(super) fn recover(
     report.checked_bytes = position - scan.started_at;
     report.clean = checkpoint.is_some_and(|c| c.clean && c.position == position);
     let allocated = cut(&segment, &scan, &end, file_len, bad, storage, &mut report)?;
-    let mut durable = report.cut_bytes > 0 || point == position;
-    if !durable && !report.created {
-        // A killed process left it in the page cache. Votes and answers will count on it.
-        storage.disk.sync_data(segment.file()?).map_err(LogError::io("sync", &segment.path))?;
-        let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
-        for dir in [Some(dir), parent].into_iter().flatten().filter(|_| dirs_dirty) {
-            storage.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
-        }
-        durable = true;
+    // Without room behind the end, it was begun or cut just before the stop.
+    let settled = report.clean || (point == position && file_len > position);
+    if !settled && !report.created {
+        // A segment that no recovery point speaks of may lack its head, too.
+        let from = if point == segment.head_bytes { 0 } else { point };
+        settle(dir, &segment, from..position, &*storage.disk)?;
     }
-    let durable = durable && !report.created;
+    let (durable, unsettled) = (!report.created, !report.clean);
     let mut epochs = scan.epochs;
     if let Some(retained) = retained {
         epochs.purge_before(retained.purged.index + 1, retained.start_offset);
     }
     let due = scan.due;
     let last_term = cursor.term;
-    Ok(Recovered { segments, end, last_term, epochs, allocated, due, durable, report })
+    Ok(Recovered { segments, end, last_term, epochs, allocated, due, durable, unsettled, report })
+}
+
+/// Puts on the disk what a process that was killed left in the page cache: votes and answers will
+/// count on it. All of it is written again, since that process may have ended because a sync failed:
+/// then the system takes for written what is not, and a second sync would do nothing.
+fn settle(
+    dir: &Path,
+    segment: &Segment,
+    range: Range<u64>,
+    disk: &dyn Disk,
+) -> Result<(), LogError> {
+    let file = segment.file()?;
+    let mut at = range.start;
+    let mut buffer = vec![0; REWRITE_BYTES.min((range.end - at) as usize)];
+    while at < range.end {
+        let bytes = (range.end - at).min(REWRITE_BYTES as u64) as usize;
+        let part = &mut buffer[..bytes];
+        file.read_exact_at(part, at).map_err(LogError::io("read", &segment.path))?;
+        disk.write_bytes_at(file, part, at).map_err(LogError::io("write to", &segment.path))?;
+        at += bytes as u64;
+    }
+    disk.sync_data(file).map_err(LogError::io("sync", &segment.path))?;
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
+    for dir in [Some(dir), parent].into_iter().flatten() {
+        disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+    }
+    Ok(())
 }
 
 /// The position in the last segment up to which all is known to have been on disk.

@@ -6,19 +6,19 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use crate::model::Offset;
+use crate::model::{Offset, Timestamp};
 use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::locks::{lock, read};
+use crate::storage::retained::Retained;
 use crate::storage::segment::{End, Segment};
 use crate::storage::syncer::{Finish, SyncDone, SyncTarget, SyncTicket};
 
-use super::{Inner, Log};
+use super::{Inner, Log, Watched};
 
 /// A recovery point is written when the last one is so old, or so many bytes back.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+const CHECKPOINT_INTERVAL_MS: i64 = 5_000;
 const CHECKPOINT_BYTES: u64 = 1 << 20;
 
 /// How far a log is on disk: everything before these is.
@@ -35,9 +35,9 @@ pub(super) struct SyncState {
     /// The recovery point to write, and the view's generation when it was true.
     pub(super) point: Option<(Checkpoint, u64)>,
     /// The recovery point that was written last, and when.
-    pub(super) written: Option<(Checkpoint, Instant)>,
-    /// The folder's own name and the first segment's are not on disk yet.
-    pub(super) dirs_dirty: bool,
+    pub(super) written: Option<(Checkpoint, Timestamp)>,
+    /// The folder's own name, names in it or the retained mark may not be on disk yet.
+    pub(super) unsettled: bool,
     /// Nothing is appended any more: the next recovery point is the clean-shutdown marker.
     pub(super) closed: bool,
 }
@@ -90,7 +90,7 @@ impl Log {
         writer.closed = true;
         lock(&self.0.sync).closed = true;
         self.0.write_checkpoint();
-        Ok(())
+        self.0.check_usable()
     }
 }
 
@@ -102,7 +102,7 @@ impl Inner {
         if let Err(error) = disk.sync_data(covered.segment.file()?) {
             return Err(self.fail("sync", &covered.segment.path, error));
         }
-        self.sync_dirs_once()?;
+        self.settle()?;
         self.note_synced(&covered);
         Ok(())
     }
@@ -129,16 +129,22 @@ impl Inner {
         }
     }
 
-    /// Makes the names of a new log's folder and first segment durable.
-    fn sync_dirs_once(&self) -> Result<(), LogError> {
-        if !lock(&self.sync).dirs_dirty {
+    /// Makes durable, once, what a new log or an unclean stop left to do beside the segments: the
+    /// names, and where the log begins.
+    pub(super) fn settle(&self) -> Result<(), LogError> {
+        if !lock(&self.sync).unsettled {
             return Ok(());
+        }
+        if read(&self.view).retained.is_some() {
+            Retained::write_again(&self.dir, &Watched(self))
+                .and_then(|file| self.storage.disk.sync_data(&file))
+                .map_err(|error| self.fail("sync the retained mark in", &self.dir, error))?;
         }
         let parent = self.dir.parent().filter(|p| !p.as_os_str().is_empty());
         for dir in [Some(&*self.dir), parent].into_iter().flatten() {
             self.sync_dir(dir)?;
         }
-        lock(&self.sync).dirs_dirty = false;
+        lock(&self.sync).unsettled = false;
         Ok(())
     }
 
@@ -149,13 +155,15 @@ impl Inner {
     /// Writes the recovery point if the last one lies some time or many bytes back: with many small
     /// logs every write of it is one more dirty file for the next sync.
     fn write_checkpoint_if_due(&self) {
+        let now = self.storage.clock.now();
         let is_due = {
             let sync = lock(&self.sync);
             match (&sync.point, &sync.written) {
                 (Some((point, _)), Some((written, at))) => {
                     point.segment != written.segment
                         || point.position.saturating_sub(written.position) >= CHECKPOINT_BYTES
-                        || at.elapsed() >= CHECKPOINT_INTERVAL
+                        // A clock may be set back.
+                        || !(at.0..at.0 + CHECKPOINT_INTERVAL_MS).contains(&now.0)
                 }
                 _ => true,
             }
@@ -178,14 +186,14 @@ impl Inner {
             return;
         }
         point.clean = closed;
-        let disk = &*self.storage.disk;
+        let disk = &Watched(self);
         let written =
             if closed { file.write_durably(&point, disk) } else { file.write(&point, disk) };
         if let Err(error) = written {
             tracing::warn!(%error, dir = %self.dir.display(), "cannot write the checkpoint");
             return;
         }
-        lock(&self.sync).written = Some((point, Instant::now()));
+        lock(&self.sync).written = Some((point, self.storage.clock.now()));
     }
 }
 
@@ -214,7 +222,7 @@ impl SyncTarget for Inner {
                 let error = io::Error::new(error.kind(), error.to_string());
                 return Err(self.fail("sync the volume of", &self.dir, error).into());
             }
-            lock(&self.sync).dirs_dirty = false;
+            lock(&self.sync).unsettled = false;
             self.note_synced(&covered);
             self.write_checkpoint_if_due();
             Ok(())

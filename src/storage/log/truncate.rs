@@ -3,7 +3,7 @@
 //! Order, so that a crash at any point leaves a log that is a prefix of the old one and at least what
 //! is kept, and no stale byte can be read later:
 //! ```text
-//! view (readers) ─► checkpoint lowered, synced ─► later segments deleted, newest first
+//! view (readers) ─► checkpoint lowered, synced ─► later segments deleted, newest first, each synced
 //!   ─► index entries wiped, synced ─► file cut, synced
 //! ```
 //! **Invariant:** what it cuts is above the high watermark, so no reader holds a slice of it.
@@ -57,8 +57,7 @@ impl Inner {
         self.lower_checkpoint(&segment, &end)?;
         for later in dropped.iter().rev() {
             later.delete(&Watched(self)).map_err(|e| self.failed("delete", e))?;
-        }
-        if !dropped.is_empty() {
+            // Names reach the disk in any order: without this the next one down could be gone alone.
             self.sync_dir(&self.dir)?;
         }
         let index = segment.index();
@@ -68,6 +67,8 @@ impl Inner {
         let (file, disk) = (segment.file()?, &*self.storage.disk);
         disk.set_len(file, end.position).map_err(|error| self.fail("cut", &segment.path, error))?;
         disk.sync_data(file).map_err(|error| self.fail("sync", &segment.path, error))?;
+        // A new log's own name is not on the disk before its first sync, which this may be.
+        self.settle()?;
         segment.set_sealed_len(None);
         (writer.allocated, writer.due, writer.first_timestamp) = (end.position, due, None);
         self.note_durable(&end);
@@ -114,10 +115,12 @@ impl Inner {
     /// After the generation has changed, so that a sync that runs cannot raise it again.
     fn lower_checkpoint(&self, segment: &Arc<Segment>, end: &End) -> Result<(), LogError> {
         let mut file = lock(&self.checkpoint);
-        let stored = file.read().map_err(LogError::io("read", &self.dir))?;
-        if stored.is_none_or(|c| c.next_index <= end.next_index) {
+        if !file.may_say_more_than(end.next_index) {
             return Ok(());
         }
+        let Some(stored) = file.read().map_err(LogError::io("read", &self.dir))? else {
+            return Ok(());
+        };
         let point = Checkpoint {
             segment: segment.head.first_index,
             // What is durable of this segment: the stored point may lie in a later one, before which
@@ -127,7 +130,9 @@ impl Inner {
             next_offset: end.next_offset,
             clean: false,
         };
-        file.write_durably(&point, &Watched(self))
+        // One that says less stays as it is: behind it nothing need be durable.
+        let point = if stored.next_index <= end.next_index { stored } else { point };
+        file.write_durably(&Checkpoint { clean: false, ..point }, &Watched(self))
             .map_err(|error| self.fail("sync the checkpoint in", &self.dir, error))
     }
 
@@ -138,7 +143,7 @@ impl Inner {
     }
 
     /// A half-done change of the files: only a new start finds out how far it went.
-    fn failed(&self, doing: &'static str, error: LogError) -> LogError {
+    pub(super) fn failed(&self, doing: &'static str, error: LogError) -> LogError {
         let text = std::io::Error::other(error.to_string());
         self.fail(doing, &self.dir.clone(), text)
     }

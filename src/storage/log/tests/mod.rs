@@ -1,11 +1,21 @@
 //! Tests of the log as a whole.
 
 mod basics;
+mod cases;
 mod compacting;
 mod crash;
+mod cuts;
+mod failures;
+mod fault_disk;
 mod fetching;
+mod held;
 mod model;
+mod power_cut;
+mod random;
+mod regressions;
 mod retaining;
+mod run;
+mod script;
 mod syncing;
 mod verifying;
 

@@ -1,0 +1,127 @@
+//! A power cut, or a damaged bit, at every change that a script makes to the files.
+
+use std::path::PathBuf;
+
+use super::cases::{Cases, STEPS, check_left, seeds, stride};
+use super::fault_disk::Op;
+use super::held::Allowed;
+use super::power_cut::{Image, Keep};
+use super::random::Random;
+use super::run::{Run, scratch};
+use super::script::Planned;
+use super::*;
+use crate::storage::checkpoint::CheckpointFile;
+
+/// A script that ran through, and what a crash at each place in the list of changes may leave.
+pub(super) struct Recorded {
+    base: Image,
+    journal: Vec<Op>,
+    /// From which place on what is allowed.
+    spans: Vec<(usize, Allowed)>,
+}
+
+impl Recorded {
+    /// Runs `script`.
+    pub(super) fn new(script: &[Planned]) -> Self {
+        let dir = scratch();
+        let mut run = Run::new(&dir.path().join("log"), 0);
+        let mut spans = Vec::new();
+        for planned in script {
+            spans.push((run.disk.mark(), planned.allowed()));
+            run.step(planned).unwrap();
+        }
+        let (base, journal) = run.disk.history();
+        Self { base, journal, spans }
+    }
+
+    /// Calls `case` at each change with what is on the disk if it was the last one begun.
+    pub(super) fn each(&self, mut case: impl FnMut(usize, &Image, &Allowed)) {
+        let mut image = self.base.clone();
+        let mut none = Random(0);
+        for (at, op) in self.journal.iter().enumerate() {
+            image.apply(op, &mut none);
+            if matches!(op, Op::Index(_, _, false)) {
+                continue;
+            }
+            let span = self.spans.partition_point(|(from, _)| *from <= at) - 1;
+            case(at, &image, &self.spans[span].1);
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_change_loses_nothing_acknowledged() {
+    let mut cases = Cases::new("power cuts");
+    for seed in seeds() {
+        Recorded::new(&Planned::script(seed, STEPS)).each(|at, image, allowed| {
+            for draw in 0..5 {
+                let mut random = Random(seed << 32 | (at as u64) << 4 | draw);
+                let keep =
+                    [Keep::None, Keep::All].get(draw as usize).copied().unwrap_or(Keep::Some);
+                cases.run(&format!("script {seed}, change {at}, draw {draw} ({keep:?})"), || {
+                    let dir = scratch();
+                    let to = dir.path().join("log");
+                    image.leave(keep, &mut random, &to);
+                    check_left(&to, allowed, random.below(8) == 0)
+                });
+            }
+        });
+    }
+    cases.report();
+}
+
+#[test]
+fn a_flipped_bit_is_refused_or_harmless() {
+    let mut cases = Cases::new("flipped bits");
+    let stride = stride(2);
+    for seed in seeds() {
+        Recorded::new(&Planned::script(seed, STEPS)).each(|at, image, allowed| {
+            if at % stride > 0 {
+                return;
+            }
+            for keep in [Keep::None, Keep::All] {
+                let mut random =
+                    Random(seed << 33 | (at as u64) << 1 | u64::from(keep == Keep::All));
+                cases.run(&format!("script {seed}, change {at} ({keep:?})"), || {
+                    let dir = scratch();
+                    let to = dir.path().join("log");
+                    image.leave(keep, &mut random, &to);
+                    // Behind the recovery point, a damaged last entry looks like an unfinished one.
+                    let point = CheckpointFile::new(&to).read().unwrap();
+                    let floor = point.map_or(0, |point| point.next_index);
+                    let Some(flipped) = flip_one(&to, &mut random) else { return Ok(()) };
+                    check_flipped(&to, allowed, floor).map_err(|what| format!("{flipped}: {what}"))
+                });
+            }
+        });
+    }
+    cases.report();
+}
+
+/// Flips a bit of a log, mark, snapshot or checkpoint file; says where.
+fn flip_one(dir: &Path, random: &mut Random) -> Option<String> {
+    let paths = std::fs::read_dir(dir).ok()?.map(|entry| entry.unwrap().path());
+    let counts = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.ends_with(".log") || name == "checkpoint" || name == "retained"
+    };
+    let mut paths: Vec<PathBuf> = paths.filter(counts).collect();
+    paths.sort();
+    let path = paths.get(random.below(paths.len()))?;
+    let mut bytes = std::fs::read(path).unwrap();
+    let (at, bit) = (random.below(bytes.len()), random.below(8));
+    *bytes.get_mut(at)? ^= 1 << bit;
+    std::fs::write(path, bytes).unwrap();
+    Some(format!("byte {at} of {}", path.file_name().unwrap().to_string_lossy()))
+}
+
+fn check_flipped(dir: &Path, allowed: &Allowed, floor: u64) -> Result<(), String> {
+    let refused = |error: LogError| match error {
+        LogError::Corrupt { .. } | LogError::Lost { .. } | LogError::WrongIdentity { .. } => Ok(()),
+        other => Err(format!("refused by {other}")),
+    };
+    match Log::open(dir, &identity(), small(), &uncached(), None) {
+        Ok((log, _)) => allowed.check_served(&log, floor),
+        Err(error) => refused(error),
+    }
+}

@@ -1,0 +1,84 @@
+//! Steps that are done to a log.
+
+use super::held::{Allowed, Held};
+use super::random::Random;
+use super::*;
+
+/// Something that is done to a log.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// Entries of these payload sizes; an odd one is a frame.
+    Append(Vec<usize>),
+    NewTerm,
+    Sync,
+    /// Keeps this share (of 255) of the entries.
+    Truncate(u8),
+    /// Closes the active segment.
+    Roll,
+    /// Forgets this share of the entries, with a snapshot.
+    Purge(u8),
+    Reset,
+    Restart,
+    /// The process ends and begins again; the machine goes on.
+    Restarted,
+}
+
+impl Step {
+    pub(super) fn random(random: &mut Random) -> Self {
+        match random.below(100) {
+            0..46 => {
+                let sizes = (0..1 + random.below(5)).map(|_| random.below(700));
+                Self::Append(sizes.collect())
+            }
+            46..51 => Self::NewTerm,
+            51..68 => Self::Sync,
+            68..76 => Self::Truncate(random.next() as u8),
+            76..82 => Self::Roll,
+            82..90 => Self::Purge(random.next() as u8),
+            90..92 => Self::Reset,
+            92..96 => Self::Restart,
+            _ => Self::Restarted,
+        }
+    }
+}
+
+/// A step, and what it does to a log that holds something.
+#[derive(Clone)]
+pub(super) struct Planned {
+    pub(super) step: Step,
+    pub(super) appended: Vec<LogEntry>,
+    pub(super) before: Arc<Held>,
+    pub(super) after: Arc<Held>,
+}
+
+impl Planned {
+    pub(super) fn new(before: &Arc<Held>, step: Step) -> Self {
+        let (appended, after) = before.after(&step);
+        Self { step, appended, before: Arc::clone(before), after: Arc::new(after) }
+    }
+
+    /// `steps` steps drawn by `seed`.
+    pub(super) fn script(seed: u64, steps: usize) -> Vec<Self> {
+        let mut random = Random(seed);
+        Self::all((0..steps).map(|_| Step::random(&mut random)))
+    }
+
+    /// What `steps` do to a new log.
+    pub(super) fn all(steps: impl IntoIterator<Item = Step>) -> Vec<Self> {
+        let mut held = Arc::new(Held::new());
+        let plan = |step| {
+            let planned = Self::new(&held, step);
+            held = Arc::clone(&planned.after);
+            planned
+        };
+        steps.into_iter().map(plan).collect()
+    }
+
+    pub(super) fn allowed(&self) -> Allowed {
+        Allowed {
+            before: Arc::clone(&self.before),
+            after: Arc::clone(&self.after),
+            truncates: matches!(self.step, Step::Truncate(_)),
+        }
+    }
+}
