@@ -350,7 +350,8 @@ pub(super) fn read_head(path: &Path) -> io::Result<Result<(SegmentHead, u64), St
         && item.size() > bytes.len()
         && item.size() > FRAME_HEADER_BYTES
     {
-        (&file).take((item.size() as u64).min(HEAD_BYTES_MAX) - 512).read_to_end(&mut bytes)?;
+        let more = (item.size() - bytes.len()) as u64;
+        (&file).take(more.min(HEAD_BYTES_MAX)).read_to_end(&mut bytes)?;
     }
     Ok(SegmentHead::decode(&bytes).map(|(head, size)| (head, size as u64)))
 }

@@ -133,3 +133,18 @@ fn a_damaged_record_of_a_sealed_segment_is_not_served() {
     let next = log.segments().unwrap()[1].base_offset;
     assert!(!slices(next.0).unwrap().is_empty());
 }
+
+/// Of a file shorter than the first read, a damaged length that was larger than the file ended the
+/// process.
+#[test]
+fn a_damaged_length_in_the_head_of_a_short_segment_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    log.close().unwrap();
+    let path = newest_segment(dir.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.len() < 300);
+    bytes[10] = 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(open_err(dir.path(), None), LogError::Corrupt { .. }));
+}
