@@ -46,7 +46,8 @@ pub(crate) fn by_segments(report: &mut Report) {
         || fetch(&many, *b.next().unwrap()),
     );
     let by_time = |subject: &Subject, at: Offset| {
-        let found = subject.log.offset_for_timestamp(Timestamp(at.0), Offset(0), subject.end).unwrap();
+        let found =
+            subject.log.offset_for_timestamp(Timestamp(at.0), Offset(0), subject.end).unwrap();
         assert!(found.is_some());
     };
     compare(

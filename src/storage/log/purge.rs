@@ -110,7 +110,9 @@ impl Inner {
         mark(true).write(&self.dir, disk).map_err(|error| self.refused(doing, error))?;
         // From here to the second mark a crash makes `open` finish the reset, and so would going on
         // after an error: only a new start gets over one.
-        self.clean_mark.forget(disk).map_err(|error| self.failed("forget the clean mark in", error))?;
+        self.clean_mark
+            .forget(disk)
+            .map_err(|error| self.failed("forget the clean mark in", error))?;
         // A sync that began before must not raise the recovery point again.
         let old = {
             let mut view = write(&self.view);

@@ -134,8 +134,10 @@ fn logs_are_synced_in_parallel() {
     assert!(logs.iter().all(|l| l.durable_end().next_index == 1));
 }
 
-/// Forty logs with an entry each, and who tells that it is on disk.
-fn many(dir: &Path, storage: &Storage) -> (Vec<Log>, mpsc::Receiver<bool>) {
+/// Forty logs with an entry each, and who tells that it is on disk. The disk is shut: each sync thread
+/// waits in the sync of a log of its own when the others ask.
+fn many(dir: &Path, disk: &GatedDisk, storage: &Storage) -> (Vec<Log>, mpsc::Receiver<bool>) {
+    let threads = StorageOptions::default().sync_threads_max;
     let (tell, told) = mpsc::channel();
     let open = |n: u64| {
         let dir = dir.join(n.to_string());
@@ -143,6 +145,7 @@ fn many(dir: &Path, storage: &Storage) -> (Vec<Log>, mpsc::Receiver<bool>) {
         log.append(&[blank(1, 0)]).unwrap();
         let tell = tell.clone();
         log.sync(Box::new(move |result| tell.send(result.is_ok()).unwrap()));
+        disk.wait_begun(threads.min(n as usize + 1));
         log
     };
     ((0..40).map(open).collect(), told)
@@ -154,7 +157,7 @@ fn many_logs_of_a_volume_share_a_sync() {
     let (disk, storage, _) = gated_on(Some(dir.path()));
     disk.set_shut(true);
     disk.set_volume_shut(true);
-    let (logs, told) = many(dir.path(), &storage);
+    let (logs, told) = many(dir.path(), &disk, &storage);
     disk.set_shut(false);
     while disk.volumes.load(Ordering::SeqCst) == 0 {
         std::thread::yield_now();
@@ -176,7 +179,7 @@ fn a_failed_sync_of_the_volume_fails_every_log_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, storage, fatal) = gated_on(Some(dir.path()));
     disk.set_shut(true);
-    let (logs, told) = many(dir.path(), &storage);
+    let (logs, told) = many(dir.path(), &disk, &storage);
     disk.fail.store(true, Ordering::SeqCst);
     disk.set_shut(false);
     assert_eq!(told.iter().take(40).filter(|ok| *ok).count(), 0);
