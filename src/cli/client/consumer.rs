@@ -6,12 +6,14 @@ use std::time::Duration;
 use kafka_wire::fetch_request::{FetchPartition, FetchTopic};
 use kafka_wire::fetch_response::PartitionData;
 use kafka_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_wire::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsResponse};
 use kafka_wire::{FetchRequest, ListOffsetsRequest};
 use kafka_wire_core::StrBytes;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::cluster::{Client, RETRY_AFTER};
 use super::error::{ClientFailure, check};
+use super::leaders::{PartitionAnswer, ask_leaders};
 use crate::model::records::{RecordBatch, RecordError, batches};
 use crate::protocol::ErrorCode;
 
@@ -212,46 +214,17 @@ pub(crate) async fn list_offsets(
     partitions: &[i32],
     timestamp: i64,
 ) -> Result<BTreeMap<i32, i64>, ClientFailure> {
-    let deadline = client.deadline();
-    let mut found = BTreeMap::new();
-    loop {
-        let mut failure = None;
-        let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-        for partition in partitions.iter().filter(|index| !found.contains_key(*index)) {
-            match client.leader(topic, *partition) {
-                Ok(leader) => by_leader.entry(leader).or_default().push(*partition),
-                Err(error) => failure = Some(error),
-            }
-        }
-        let requests: Vec<(i32, ListOffsetsRequest)> = by_leader
-            .into_iter()
-            .map(|(node, partitions)| (node, offsets_request(topic, &partitions, timestamp)))
-            .collect();
-        for (_, answer) in client.call_each(requests, 8, deadline).await {
-            let response = match answer {
-                Ok(response) => response,
-                Err(error) => {
-                    failure = Some(error);
-                    continue;
-                }
-            };
-            for answer in response.topics.iter().flat_map(|topic| &topic.partitions) {
-                let index = answer.partition_index;
-                match check(answer.error_code, format!("offsets of {topic}-{index}"), None) {
-                    Ok(()) => {
-                        found.insert(index, answer.offset);
-                    }
-                    Err(error) => failure = Some(error),
-                }
-            }
-        }
-        let Some(failure) = failure else { return Ok(found) };
-        if !failure.is_retriable() || Instant::now() + RETRY_AFTER >= deadline {
-            return Err(failure);
-        }
-        sleep(RETRY_AFTER).await;
-        client.look(Some(&[topic.to_owned()])).await?;
-    }
+    let request = |partitions: &[i32], _| offsets_request(topic, partitions, timestamp);
+    let answers = |response: ListOffsetsResponse| {
+        let partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
+        let answer = |partition: ListOffsetsPartitionResponse| PartitionAnswer {
+            index: partition.partition_index,
+            code: partition.error_code,
+            offset: partition.offset,
+        };
+        partitions.map(answer).collect()
+    };
+    ask_leaders(client, topic, partitions, ("offsets", 8), request, answers).await
 }
 
 fn offsets_request(topic: &str, partitions: &[i32], timestamp: i64) -> ListOffsetsRequest {

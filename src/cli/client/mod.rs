@@ -9,6 +9,7 @@ mod consumer;
 mod error;
 mod group;
 mod http;
+mod leaders;
 mod partitioner;
 mod producer;
 mod records;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use kafka_wire::DeleteRecordsRequest;
 use kafka_wire::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use kafka_wire::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsResponse};
 use kafka_wire_core::StrBytes;
-use tokio::time::{Instant, sleep};
 
-use super::cluster::RETRY_AFTER;
-use super::{Client, ClientFailure, check};
+use super::leaders::{PartitionAnswer, ask_leaders};
+use super::{Client, ClientFailure};
 
 /// Deletes the records below `offsets` (−1: all that are committed) in each partition; where each one
 /// begins now.
@@ -20,56 +20,33 @@ pub(crate) async fn delete_records(
     topic: &str,
     offsets: &BTreeMap<i32, i64>,
 ) -> Result<BTreeMap<i32, i64>, ClientFailure> {
-    let deadline = client.deadline();
-    let mut starts = BTreeMap::new();
-    loop {
-        let mut failure = None;
-        let mut by_leader: BTreeMap<i32, Vec<(i32, i64)>> = BTreeMap::new();
-        for (index, offset) in offsets.iter().filter(|(index, _)| !starts.contains_key(*index)) {
-            match client.leader(topic, *index) {
-                Ok(leader) => by_leader.entry(leader).or_default().push((*index, *offset)),
-                Err(error) => failure = Some(error),
-            }
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout_ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
-        let requests = by_leader
-            .into_iter()
-            .map(|(node, partitions)| (node, request(topic, &partitions, timeout_ms)))
-            .collect();
-        for (_, answer) in client.call_each(requests, 2, deadline).await {
-            let response = match answer {
-                Ok(response) => response,
-                Err(error) => {
-                    failure = Some(error);
-                    continue;
-                }
-            };
-            for answer in response.topics.iter().flat_map(|topic| &topic.partitions) {
-                let index = answer.partition_index;
-                match check(answer.error_code, format!("delete records of {topic}-{index}"), None) {
-                    Ok(()) => {
-                        starts.insert(index, answer.low_watermark);
-                    }
-                    Err(error) => failure = Some(error),
-                }
-            }
-        }
-        let Some(failure) = failure else { return Ok(starts) };
-        if !failure.is_retriable() || Instant::now() + RETRY_AFTER >= deadline {
-            return Err(failure);
-        }
-        sleep(RETRY_AFTER).await;
-        client.look(Some(&[topic.to_owned()])).await?;
-    }
+    let indexes: Vec<i32> = offsets.keys().copied().collect();
+    let request = |partitions: &[i32], left_ms| {
+        let wanted = partitions.iter().filter_map(|index| Some((*index, *offsets.get(index)?)));
+        request(topic, wanted, left_ms)
+    };
+    let answers = |response: DeleteRecordsResponse| {
+        let partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
+        let answer = |partition: DeleteRecordsPartitionResult| PartitionAnswer {
+            index: partition.partition_index,
+            code: partition.error_code,
+            offset: partition.low_watermark,
+        };
+        partitions.map(answer).collect()
+    };
+    ask_leaders(client, topic, &indexes, ("delete records", 2), request, answers).await
 }
 
-fn request(topic: &str, partitions: &[(i32, i64)], timeout_ms: i32) -> DeleteRecordsRequest {
+fn request(
+    topic: &str,
+    partitions: impl Iterator<Item = (i32, i64)>,
+    timeout_ms: i32,
+) -> DeleteRecordsRequest {
     let mut wanted = DeleteRecordsTopic::default();
     wanted.name = StrBytes::from(topic);
     for (index, offset) in partitions {
         let mut partition = DeleteRecordsPartition::default();
-        (partition.partition_index, partition.offset) = (*index, *offset);
+        (partition.partition_index, partition.offset) = (index, offset);
         wanted.partitions.push(partition);
     }
     let mut request = DeleteRecordsRequest::default();
