@@ -36,24 +36,36 @@ fn every_step(what: &'static str, fault: Fault) {
     let mut cases = Cases::new(what);
     for seed in seeds() {
         let script = Planned::script(seed, STEPS);
-        let mut ended = false;
-        for at in (1..).step_by(stride(4)) {
-            cases.run(&format!("script {seed}, operation {at}"), || {
-                let mut random = Random(seed << 32 | at as u64);
-                let result = run_into(&script, at, fault, &mut random);
-                ended = result.is_none();
-                result.unwrap_or(Ok(()))
-            });
-            if ended {
-                break;
-            }
-        }
+        let name = format!("script {seed}");
+        let random = |at| Random(seed << 32 | at as u64);
+        each_operation(&mut cases, &name, &script, (fault, stride(4)), random);
     }
     cases.report();
 }
 
+/// Runs a script into a fault at each so many-th of its operations, from the first to the last.
+pub(super) fn each_operation(
+    cases: &mut Cases,
+    name: &str,
+    script: &[Planned],
+    (fault, stride): (Fault, usize),
+    random: impl Fn(usize) -> Random,
+) {
+    let mut ended = false;
+    for at in (1..).step_by(stride) {
+        cases.run(&format!("{name}, operation {at}"), || {
+            let result = run_into(script, at, fault, &mut random(at));
+            ended = result.is_none();
+            result.unwrap_or(Ok(()))
+        });
+        if ended {
+            break;
+        }
+    }
+}
+
 /// Runs a script into a fault at its `at`-th operation; `None` if it ended before.
-pub(super) fn run_into(
+fn run_into(
     script: &[Planned],
     at: usize,
     fault: Fault,

@@ -2,7 +2,7 @@
 
 use super::cases::{Cases, check_left, stride};
 use super::cuts::Recorded;
-use super::failures::run_into;
+use super::failures::each_operation;
 use super::fault_disk::Fault;
 use super::power_cut::Keep;
 use super::random::Random;
@@ -40,18 +40,8 @@ fn faults(what: &'static str, fault: Fault, steps: impl IntoIterator<Item = Step
     let mut cases = Cases::new(what);
     let script = Planned::all(steps);
     for draw in 0..16 / stride(4) as u64 {
-        for at in 1.. {
-            let mut ended = false;
-            cases.run(&format!("operation {at}, draw {draw}"), || {
-                let mut random = Random((at as u64) << 8 | draw);
-                let result = run_into(&script, at, fault, &mut random);
-                ended = result.is_none();
-                result.unwrap_or(Ok(()))
-            });
-            if ended {
-                break;
-            }
-        }
+        let random = |at| Random((at as u64) << 8 | draw);
+        each_operation(&mut cases, &format!("draw {draw}"), &script, (fault, 1), random);
     }
     cases.report();
 }
