@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::ReadPolicy;
@@ -14,6 +15,7 @@ use crate::entry::{Applied, Data};
 use crate::error::{ProposeError, RaftError};
 use crate::id::{GroupId, LogId, NodeId};
 use crate::options::Timing;
+use crate::standing::Standing;
 use crate::status::{GroupStatus, Role};
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.
@@ -36,6 +38,9 @@ struct Inner {
     status: watch::Receiver<GroupStatus>,
     role: watch::Receiver<Role>,
     built: Arc<watch::Sender<SnapshotBuilt>>,
+    standing: watch::Sender<Standing>,
+    /// A refilling replica may vote for the only other one; see [`Group::initialize`].
+    of_two: AtomicBool,
     /// Ends once nothing uses the group's ports any more.
     in_use: Mutex<mpsc::Receiver<Infallible>>,
 }
@@ -50,14 +55,17 @@ pub(crate) struct GroupParts {
     pub(crate) status: watch::Receiver<GroupStatus>,
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) built: Arc<watch::Sender<SnapshotBuilt>>,
+    pub(crate) standing: Standing,
     pub(crate) in_use: mpsc::Receiver<Infallible>,
 }
 
 impl Group {
     pub(crate) fn new(parts: GroupParts) -> Self {
-        let GroupParts { id, me, timing, raft, signals, status, role, built, in_use } = parts;
-        let in_use = Mutex::new(in_use);
-        let inner = Inner { id, me, timing, raft, signals, status, role, built, in_use };
+        let GroupParts { id, me, timing, raft, signals, status, role, built, .. } = parts;
+        let (standing, of_two) = (watch::Sender::new(parts.standing), AtomicBool::new(false));
+        let in_use = Mutex::new(parts.in_use);
+        let inner =
+            Inner { id, me, timing, raft, signals, status, role, built, standing, of_two, in_use };
         Self { inner: Arc::new(inner) }
     }
 
@@ -77,16 +85,23 @@ impl Group {
         if !voters.contains(&self.inner.me) {
             return Err(RaftError::NotAVoter(self.inner.me));
         }
+        if self.inner.standing.borrow().is_refilling() {
+            // Of two, the other one has every entry that was ever committed: it may be voted for.
+            self.inner.of_two.store(voters.len() == 2, Ordering::Release);
+            return Ok(());
+        }
         let alone = voters.len() == 1;
-        match self.raft().initialize(voters).await {
-            Ok(()) => {}
-            Err(OpenraftError::APIError(InitializeError::NotAllowed(_))) => return Ok(()),
+        let initialized = match self.raft().initialize(voters).await {
+            Ok(()) => true,
+            Err(OpenraftError::APIError(InitializeError::NotAllowed(_))) => false,
             Err(OpenraftError::APIError(InitializeError::NotInMembers(_))) => {
                 return Err(RaftError::NotAVoter(self.inner.me));
             }
             Err(OpenraftError::Fatal(fatal)) => return Err(ended(&fatal)),
-        }
-        if alone {
+        };
+        // Not before: a vote is saved after all appends, so that who has voted has had a log.
+        self.stand(Standing::Member);
+        if initialized && alone {
             self.raft().trigger().elect(false).await.map_err(|fatal| ended(&fatal))?;
         }
         Ok(())
@@ -143,9 +158,52 @@ impl Group {
         }
     }
 
-    /// Campaigns now, without waiting for an election time-out. The other voters refuse while they
-    /// hear a leader. Nothing is retried; watch the status.
+    /// What this node's replica is in its group: whether it votes. Changes once at most, from
+    /// [`Standing::New`] or [`Standing::Refilling`] to [`Standing::Member`].
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.inner.standing.subscribe()
+    }
+
+    /// Where the log here ends, as the leader whom a majority has confirmed after the call: nothing
+    /// that was committed before, or that any member has acknowledged before, lies behind it.
+    pub async fn confirmed_end(&self) -> Result<u64, ProposeError> {
+        self.read_barrier().await?;
+        let end = self.raft().with_raft_state(|state| {
+            let last = state.log_ids.last().map(|last| last.index);
+            last.filter(|_| state.server_state.is_leader())
+        });
+        end.await.map_err(|fatal| refused(&fatal))?.ok_or(ProposeError::Unavailable)
+    }
+
+    pub(crate) fn stand(&self, standing: Standing) {
+        self.raft().runtime_config().elect(standing == Standing::Member);
+        self.inner.standing.send_replace(standing);
+    }
+
+    /// Whether this replica may campaign.
+    pub(crate) fn may_lead(&self) -> bool {
+        *self.inner.standing.borrow() == Standing::Member
+    }
+
+    /// Whether this replica may grant votes. One that is about to be told its members is waited for.
+    pub(crate) async fn may_vote(&self, wait: Duration) -> bool {
+        let mut standing = self.inner.standing.subscribe();
+        let known = standing.wait_for(|standing| *standing != Standing::New);
+        match tokio::time::timeout(wait, known).await {
+            Ok(Ok(standing)) if standing.is_refilling() => {
+                self.inner.of_two.load(Ordering::Acquire)
+            }
+            Ok(Ok(_)) => true,
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
+    /// Campaigns now, without waiting for an election time-out, unless the log here is not complete.
+    /// The other voters refuse while they hear a leader. Nothing is retried; watch the status.
     pub async fn elect(&self) {
+        if !self.may_lead() {
+            return;
+        }
         let alone = self.inner.status.borrow().voters.len() == 1;
         // An ended group cannot campaign, and its status says that it ended.
         let _ = self.raft().trigger().elect(!alone).await;
@@ -212,6 +270,9 @@ impl Group {
 
     /// Elects this node where it is the group's only voter: nobody else could object.
     pub(crate) async fn elect_if_alone(&self) -> Result<(), RaftError> {
+        if !self.may_lead() {
+            return Ok(());
+        }
         let me = self.inner.me;
         let alone = self
             .raft()

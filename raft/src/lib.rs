@@ -28,7 +28,10 @@
 //!    of the cluster, also for those without a replica here.
 //! 10. **Calls**: [`RaftNode::call`] carries the application's own requests over the same
 //!     connections, with a deadline.
-//! 11. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
+//! 11. **Loss**: a replica that has voted but finds its log empty has lost it. It receives the leader's,
+//!     and votes again only once it has all that may have been committed with its help
+//!     ([`Group::standing`]).
+//! 12. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
 //!     use any more.
 //!
 //! Terms are leader epochs: one leader per term, and only a term's first entry is
@@ -50,6 +53,7 @@ mod flushed;
 mod group;
 mod id;
 mod inbound;
+mod incomplete;
 mod lane;
 mod leadership;
 mod liveness;
@@ -57,7 +61,9 @@ mod membership;
 mod node;
 mod options;
 mod port;
+mod refill;
 mod registry;
+mod standing;
 mod status;
 mod transport;
 mod vote;
@@ -83,5 +89,6 @@ pub use membership::{Membership, StoredMembership};
 pub use node::RaftNode;
 pub use options::{Limits, NodeOptions, Room, Timing};
 pub use port::{HardStateStore, LogPort, LogState, StateMachine};
+pub use standing::Standing;
 pub use status::{GroupStatus, Leadership, PeerStatus, Role};
 pub use vote::{HardState, Vote};

@@ -17,13 +17,17 @@ use crate::error::{CallError, RaftError};
 use crate::group::{Group, GroupParts, ended};
 use crate::id::{GroupId, NodeId};
 use crate::inbound::NodeInbound;
+use crate::incomplete::Incomplete;
 use crate::leadership::Leaderships;
 use crate::liveness;
 use crate::options::NodeOptions;
 use crate::port::{HardStateStore, LogPort, StateMachine};
+use crate::refill::Refiller;
 use crate::registry::Registry;
+use crate::standing::Standing;
 use crate::status::{GroupStatus, Leadership, PeerStatus, Role};
 use crate::transport::Transport;
+use crate::vote::HardState;
 use crate::watcher::Watcher;
 
 /// A node of the cluster. Cheap to clone; runs until [`RaftNode::shutdown`].
@@ -39,6 +43,7 @@ struct Inner {
     transport: Arc<Transport>,
     registry: Arc<Registry>,
     leaderships: Arc<Leaderships>,
+    incomplete: Arc<Incomplete>,
     calls: Arc<CallSlot>,
 }
 
@@ -56,17 +61,20 @@ impl RaftNode {
         let transport = Transport::new(&options);
         let registry = Arc::new(Registry::default());
         let leaderships = Arc::new(Leaderships::new(&transport));
+        let incomplete = Arc::new(Incomplete::new(&transport));
         let calls = Arc::new(CallSlot::default());
         let inbound = NodeInbound {
             registry: registry.clone(),
             leaderships: leaderships.clone(),
+            incomplete: incomplete.clone(),
             calls: calls.clone(),
             room: options.room.clone(),
         };
         transport.start(Arc::new(inbound), listener, &options.peers);
         tokio::spawn(liveness::run(transport.clone()));
         tokio::spawn(touch_on_peer_change(transport.clone(), leaderships.clone()));
-        let inner = Inner { options, config, hard, transport, registry, leaderships, calls };
+        let inner =
+            Inner { options, config, hard, transport, registry, leaderships, incomplete, calls };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -76,7 +84,9 @@ impl RaftNode {
     }
 
     /// Opens a group over its ports and joins it. A group whose only voter is this node elects it
-    /// at once; a group without a log waits to be initialized or to hear of a leader.
+    /// at once; a group without a log waits to be initialized or to hear of a leader. Where the log
+    /// is empty although this node has voted in the group, it is lost: it is got back from the leader,
+    /// and the replica does not vote before it has it all; see [`Group::standing`].
     pub async fn open_group(
         &self,
         id: GroupId,
@@ -85,6 +95,8 @@ impl RaftNode {
     ) -> Result<Group, RaftError> {
         let node = &self.inner;
         let claim = node.registry.claim(id)?;
+        let standing = standing(id, &*log, &*node.hard).await;
+        let standing = standing.map_err(|error| RaftError::Storage(error.to_string()))?;
         let (alive, in_use) = mpsc::channel::<Infallible>(1);
         let append_bytes_max = node.options.limits.append_bytes_max;
         let log = LogStore::new(id, log, node.hard.clone(), append_bytes_max, alive.clone())
@@ -93,7 +105,12 @@ impl RaftNode {
         let machine = Machine::new(machine, built.clone(), alive);
         let network = NetworkFactory::new(node.transport.clone(), id);
         let me = node.options.node;
-        let raft = Raft::new(me, node.config.clone(), network, log, machine).await;
+        let order = log.order();
+        let config = match standing {
+            Standing::Member => node.config.clone(),
+            _ => Arc::new(openraft::Config { enable_elect: false, ..(*node.config).clone() }),
+        };
+        let raft = Raft::new(me, config, network, log, machine).await;
         let raft = raft.map_err(|fatal| ended(&fatal))?;
 
         let signals = Arc::new(GroupSignals::default());
@@ -118,10 +135,22 @@ impl RaftNode {
             status,
             role: roles,
             built,
+            standing,
             in_use,
         });
         group.elect_if_alone().await?;
         tokio::spawn(watcher.run());
+        if standing.is_refilling() {
+            let refiller = Refiller {
+                group: group.clone(),
+                transport: node.transport.clone(),
+                leaderships: node.leaderships.clone(),
+                incomplete: node.incomplete.clone(),
+                hard: node.hard.clone(),
+                order,
+            };
+            tokio::spawn(refiller.run());
+        }
         match claim.opened(group.clone()) {
             Ok(()) => Ok(group),
             Err(group) => {
@@ -152,6 +181,12 @@ impl RaftNode {
     /// Grows with every change of what [`RaftNode::leader_of`] may answer.
     pub fn leadership_version(&self) -> watch::Receiver<u64> {
         self.inner.leaderships.version()
+    }
+
+    /// Whether a node's replica of a group is being refilled, as far as its node has told: any group
+    /// of the cluster, and this node too.
+    pub fn is_refilling(&self, id: GroupId, node: NodeId) -> bool {
+        self.inner.incomplete.contains(id, node)
     }
 
     /// How the peers fare. Wakes when one connects, leaves, dies or revives; the times within are
@@ -204,6 +239,27 @@ impl std::fmt::Debug for RaftNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RaftNode({})", self.inner.options.node)
     }
+}
+
+/// What a replica is when its group is opened. That its log is lost is remembered before anything is
+/// appended: from then on the log alone does not show it.
+async fn standing(
+    id: GroupId,
+    log: &dyn LogPort,
+    hard: &dyn HardStateStore,
+) -> std::io::Result<Standing> {
+    let HardState { vote, refilling, .. } = hard.load(id)?;
+    let is_empty = log.state()?.last.is_none();
+    let lost = is_empty && vote.is_some();
+    if lost && !refilling {
+        tracing::warn!(group = %id, "the log is gone: it is got back from the leader, without a vote");
+        hard.save_refilling(id, true).await?;
+    }
+    Ok(match (lost || refilling, is_empty) {
+        (true, _) => Standing::Refilling { end: None },
+        (false, true) => Standing::New,
+        (false, false) => Standing::Member,
+    })
 }
 
 /// A leader that died or came back changes what is displayed of it.

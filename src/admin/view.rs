@@ -3,6 +3,7 @@
 //! **Invariant:** fields are only ever added; a reader ignores those that it does not know.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct ClusterView {
     pub topics: Vec<TopicView>,
     /// The answering node's own replicas, by topic and partition.
     pub replicas: Vec<ReplicaView>,
+    /// Those of them that are out, damaged or being refilled, by topic and partition.
+    #[serde(default)]
+    pub quarantined: Vec<QuarantineView>,
 }
 
 /// The metadata group as the answering node knows it.
@@ -102,6 +106,35 @@ pub struct ReplicaView {
     pub last_index: u64,
     /// Raft index of the last entry known there to be committed.
     pub committed_index: u64,
+}
+
+/// A replica of the answering node that is not what it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineView {
+    /// Topic name.
+    pub topic: String,
+    /// Partition index.
+    pub partition: i32,
+    /// `out`: it does not run. `damaged`: it runs, and cannot serve all of its records.
+    /// `waiting for a leader`, `refilling`: its log was set aside or lost, and is got back.
+    pub state: String,
+    /// What is wrong, a sentence.
+    pub reason: String,
+    /// Raft index up to which it has applied again.
+    pub applied_index: Option<u64>,
+    /// Raft index up to which it has to before it votes.
+    pub end_index: Option<u64>,
+}
+
+impl fmt::Display for QuarantineView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, state, reason, .. } = self;
+        write!(f, "the replica of {topic}-{partition} is {state}")?;
+        if let Some(end) = self.end_index {
+            write!(f, " ({} of {} entries)", self.applied_index.map_or(0, |at| at + 1), end + 1)?;
+        }
+        write!(f, ": {reason}")
+    }
 }
 
 impl From<&ReplicaView> for ReplicaSample {

@@ -3,4 +3,5 @@
 mod cluster;
 mod conformance;
 mod peers;
+mod refill;
 mod retention;

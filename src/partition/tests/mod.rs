@@ -102,6 +102,7 @@ impl Node {
             retention: RetentionPolicy::default(),
             compaction: None,
             purges: mpsc::unbounded_channel().0,
+            damaged: Arc::default(),
             hard_state: self.hard.load(GROUP).unwrap(),
             node: &raft,
         });
