@@ -41,6 +41,7 @@ pub(super) type Troubles = BTreeMap<(TopicId, PartitionIndex), Trouble>;
 fn is_damage(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<OpenError>() {
         Some(OpenError::Log(error)) => error.is_damage(),
+        Some(OpenError::Damaged(_)) => true,
         Some(OpenError::Raft(_)) => false,
         None => error.downcast_ref::<LogError>().is_some_and(LogError::is_damage),
     }
@@ -97,7 +98,7 @@ impl Reconciler {
         partition: Arc<Partition>,
         assigned: Assigned,
     ) -> bool {
-        let Some(reason) = partition.damage().map(str::to_owned) else { return true };
+        let Some(reason) = partition.damage() else { return true };
         if !partition.hand_over().await {
             tracing::warn!(
                 partition = %assigned.name,
@@ -140,7 +141,7 @@ pub(super) fn quarantined(partitions: &PartitionSet, troubles: &Troubles) -> Vec
         let key = (partition.topic_id(), partition.name().partition);
         let standing = *partition.group().standing().borrow();
         let (state, reason) = match (standing, partition.damage()) {
-            (_, Some(damage)) => ("damaged", damage.to_owned()),
+            (_, Some(damage)) => ("damaged", damage),
             (Standing::Refilling { end }, None) => {
                 let known = troubles.get(&key).map(|trouble| trouble.reason.clone());
                 let state = if end.is_some() { "refilling" } else { "waiting for a leader" };

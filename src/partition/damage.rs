@@ -24,6 +24,11 @@ impl Damage {
         Self { found: OnceLock::new(), wake }
     }
 
+    /// What was found.
+    pub(super) fn found(&self) -> Option<String> {
+        self.found.get().cloned()
+    }
+
     /// Takes note of an outcome, and gives it back.
     pub(super) fn check<T>(&self, outcome: Result<T, LogError>) -> Result<T, LogError> {
         if let Err(error) = &outcome
@@ -40,8 +45,8 @@ impl Damage {
 impl Partition {
     /// What is damaged in the log here, if a read has come across it.
     #[must_use]
-    pub fn damage(&self) -> Option<&str> {
-        self.damage.found.get().map(String::as_str)
+    pub fn damage(&self) -> Option<String> {
+        self.damage.found()
     }
 
     /// Sees to it that another replica leads; whether one does. This one goes on as before.

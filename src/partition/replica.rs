@@ -140,7 +140,10 @@ impl Partition {
         let machine = Arc::new(machine);
         let port = Arc::new(PartitionLog::new(log.clone(), damage.clone()));
         let node = open.node;
-        let group = node.open_group(group_id, port, machine.clone()).await?;
+        let group = match node.open_group(group_id, port, machine.clone()).await {
+            Ok(group) => group,
+            Err(error) => return Err(damage.found().map_or(error.into(), OpenError::Damaged)),
+        };
         let (queue, submissions) = mpsc::unbounded_channel();
         let producers = machine.producers();
         let sequencer = Sequencer::new(submissions, group.clone(), log.clone(), producers);
