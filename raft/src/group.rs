@@ -41,6 +41,8 @@ struct Inner {
     standing: watch::Sender<Standing>,
     /// A refilling replica may vote for the only other one; see [`Group::initialize`].
     of_two: AtomicBool,
+    /// See [`Group::renounce`].
+    renounced: AtomicBool,
     /// Ends once nothing uses the group's ports any more.
     in_use: Mutex<mpsc::Receiver<Infallible>>,
 }
@@ -62,10 +64,23 @@ pub(crate) struct GroupParts {
 impl Group {
     pub(crate) fn new(parts: GroupParts) -> Self {
         let GroupParts { id, me, timing, raft, signals, status, role, built, .. } = parts;
-        let (standing, of_two) = (watch::Sender::new(parts.standing), AtomicBool::new(false));
+        let standing = watch::Sender::new(parts.standing);
+        let (of_two, renounced) = (AtomicBool::new(false), AtomicBool::new(false));
         let in_use = Mutex::new(parts.in_use);
-        let inner =
-            Inner { id, me, timing, raft, signals, status, role, built, standing, of_two, in_use };
+        let inner = Inner {
+            id,
+            me,
+            timing,
+            raft,
+            signals,
+            status,
+            role,
+            built,
+            standing,
+            of_two,
+            renounced,
+            in_use,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -175,14 +190,22 @@ impl Group {
         end.await.map_err(|fatal| refused(&fatal))?.ok_or(ProposeError::Unavailable)
     }
 
+    /// From now on this replica neither campaigns nor takes leadership over. It votes as before: for
+    /// one whose log is all there, but cannot be read everywhere.
+    pub fn renounce(&self) {
+        self.inner.renounced.store(true, Ordering::Release);
+        self.raft().runtime_config().elect(false);
+    }
+
     pub(crate) fn stand(&self, standing: Standing) {
-        self.raft().runtime_config().elect(standing == Standing::Member);
         self.inner.standing.send_replace(standing);
+        self.raft().runtime_config().elect(self.may_lead());
     }
 
     /// Whether this replica may campaign.
     pub(crate) fn may_lead(&self) -> bool {
-        *self.inner.standing.borrow() == Standing::Member
+        let is_member = *self.inner.standing.borrow() == Standing::Member;
+        is_member && !self.inner.renounced.load(Ordering::Acquire)
     }
 
     /// Whether this replica may grant votes. One that is about to be told its members is waited for.

@@ -5,6 +5,9 @@
 //! damage, by a read ─► another replica leads ─► closed here ─┴─► folder set aside
 //!                            ─► opened with an empty log ─► refilled by its group, without a vote
 //! ```
+//! Until another replica leads, one with damage stays: what can be read of it is served, its vote counts,
+//! and once Raft itself has come upon the damage it does not lead any more.
+//!
 //! Nothing of this is noted anywhere: a crash before the folder is set aside finds the damage again, and
 //! after it there is a vote without a log, which the group takes for what it is.
 //!
@@ -99,24 +102,30 @@ impl Reconciler {
         assigned: Assigned,
     ) -> bool {
         let Some(reason) = partition.damage() else { return true };
-        if !partition.hand_over().await {
+        let led_elsewhere = partition.hand_over().await;
+        if !led_elsewhere {
             tracing::warn!(
                 partition = %assigned.name,
                 "its log is damaged, and stays until another replica leads"
             );
-            return false;
+            if partition.group().status().borrow().fault.is_none() {
+                return false;
+            }
+            // Raft came upon the damage, and its group has ended: the others may need this vote.
         }
         self.partitions.remove(assigned.topic, assigned.name.partition);
-        let aside = if partition.close().await {
-            self.set_damaged_aside(&assigned, reason.clone()).await
-        } else {
+        let opened = if !partition.close().await {
             Err(anyhow::anyhow!("{reason}; it cannot be closed: restart the node"))
+        } else if led_elsewhere {
+            self.set_damaged_aside(&assigned, reason).await.map(|()| None)
+        } else {
+            Ok(Some(reason))
         };
-        match aside {
-            Ok(()) => self.start(image, assigned).await,
+        match opened {
+            Ok(damage) => self.start(image, assigned, damage).await,
             Err(error) => self.note_out(&assigned, &error),
         }
-        true
+        led_elsewhere
     }
 
     pub(super) fn note_out(&self, assigned: &Assigned, error: &anyhow::Error) {

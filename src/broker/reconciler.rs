@@ -204,7 +204,7 @@ impl Reconciler {
             self.stop(&partition, deleted).await;
         }
         futures_util::stream::iter(plan.start)
-            .for_each_concurrent(OPENING_MAX, |assigned| self.start(image, assigned))
+            .for_each_concurrent(OPENING_MAX, |assigned| self.start(image, assigned, None))
             .await;
         futures_util::stream::iter(plan.repair)
             .map(|(partition, assigned)| self.repair(image, partition, assigned))
@@ -247,12 +247,18 @@ impl Reconciler {
         plan
     }
 
-    pub(super) async fn start(&self, image: &MetadataImage, assigned: Assigned) {
+    /// Opens a replica; one with known damage in its log votes, and does not lead.
+    pub(super) async fn start(
+        &self,
+        image: &MetadataImage,
+        assigned: Assigned,
+        damage: Option<String>,
+    ) {
         let Some(topic) = image.topic_by_id(assigned.topic) else {
             return;
         };
         let opened = match self.configs(topic) {
-            Ok(configs) => self.open_or_refetch(&assigned, configs).await,
+            Ok(configs) => self.open_or_refetch(&assigned, configs, damage).await,
             Err(error) => Err(error.into()),
         };
         match opened {
@@ -261,15 +267,25 @@ impl Reconciler {
         }
     }
 
-    async fn open_or_refetch(&self, assigned: &Assigned, configs: Configs) -> anyhow::Result<()> {
-        if let Err(error) = self.open(assigned, configs.clone()).await {
+    async fn open_or_refetch(
+        &self,
+        assigned: &Assigned,
+        configs: Configs,
+        damage: Option<String>,
+    ) -> anyhow::Result<()> {
+        if let Err(error) = self.open(assigned, configs.clone(), damage).await {
             self.give_up_log(assigned, error).await?;
-            self.open(assigned, configs).await?;
+            self.open(assigned, configs, None).await?;
         }
         Ok(())
     }
 
-    async fn open(&self, assigned: &Assigned, configs: Configs) -> anyhow::Result<()> {
+    async fn open(
+        &self,
+        assigned: &Assigned,
+        configs: Configs,
+        damage: Option<String>,
+    ) -> anyhow::Result<()> {
         let Assigned { name, topic, replicas } = assigned.clone();
         let group = partition_group(topic, name.partition);
         let hard_state = self.hard_states.load(group)?;
@@ -290,6 +306,7 @@ impl Reconciler {
             retention: configs.retention,
             compaction: configs.compaction,
             purges: self.purges.clone(),
+            damage,
             damaged: Arc::clone(&self.damaged),
             hard_state,
             node: &self.raft,
