@@ -115,15 +115,40 @@ pub struct QuarantineView {
     pub topic: String,
     /// Partition index.
     pub partition: i32,
-    /// `out`: it does not run. `damaged`: it runs, and cannot serve all of its records.
-    /// `waiting for a leader`, `refilling`: its log was set aside or lost, and is got back.
-    pub state: String,
+    /// How it fares.
+    pub state: QuarantineState,
     /// What is wrong, a sentence.
     pub reason: String,
     /// Raft index up to which it has applied again.
     pub applied_index: Option<u64>,
     /// Raft index up to which it has to before it votes.
     pub end_index: Option<u64>,
+}
+
+/// How a replica fares that is not what it should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuarantineState {
+    /// It does not run.
+    #[default]
+    Out,
+    /// It runs, and cannot serve all of its records.
+    Damaged,
+    /// Its log is gone or set aside, and there is no leader to get it back from.
+    Waiting,
+    /// Its log is being got back.
+    Refilling,
+}
+
+impl fmt::Display for QuarantineState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Out => "out",
+            Self::Damaged => "damaged",
+            Self::Waiting => "waiting for a leader",
+            Self::Refilling => "being refilled",
+        })
+    }
 }
 
 impl fmt::Display for QuarantineView {

@@ -10,7 +10,7 @@ use super::lock;
 use super::quarantine::{Troubles, quarantined};
 use crate::admin::{
     AdminBackend, AdminError, AdminErrorKind, ClusterView, MetadataView, NewTopic, NodeView,
-    PartitionView, ReplicaView, TopicView,
+    PartitionView, QuarantineState, ReplicaView, TopicView,
 };
 use crate::handlers::errors::KafkaCode;
 use crate::metadata::{CreateTopic, Metadata, MetadataError, Refusal, TopicImage, TopicSelector};
@@ -56,7 +56,10 @@ impl AdminBackend for LiveAdmin {
             }
         }
         for replica in quarantined(&self.partitions, &lock(&self.troubles)) {
-            reasons.push(replica.to_string());
+            // One that is damaged serves what it can, and may do so for as long as it is the only one.
+            if replica.state != QuarantineState::Damaged {
+                reasons.push(replica.to_string());
+            }
         }
         reasons
     }

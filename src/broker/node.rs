@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use jackdaw_raft::{
-    ClusterId, GroupId, HardStateStore, NodeId, NodeOptions, RaftNode, Room, Timing,
+    ClusterId, GroupId, HardStateStore, LogPort as _, NodeId, NodeOptions, RaftNode, Room, Timing,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -417,14 +417,15 @@ async fn open_metadata(config: &NodeConfig, disk: &Disk, raft: &RaftNode) -> Res
         statics: options::statics(config),
     };
     let log = disk.metadata_log.clone();
-    let metadata = Metadata::open(raft.clone(), log, store, options).await?;
-    if config.nodes.len() == 1 && metadata.group().standing().borrow().is_refilling() {
+    let has_voted = disk.hard_states.load(GroupId::METADATA)?.vote.is_some();
+    if config.nodes.len() == 1 && has_voted && log.state()?.last.is_none() {
         bail!(
-            "the metadata log in {} is gone, and no other node has it: restore the data folder from \
-             a copy",
+            "the metadata log in {} is gone, and no other node has it: restore the folder from a \
+             copy",
             disk.data_dir.metadata_dir().display()
         );
     }
+    let metadata = Metadata::open(raft.clone(), log, store, options).await?;
     raft.serve_calls(Arc::new(metadata.clone()));
     Ok(metadata)
 }

@@ -22,7 +22,7 @@ use jackdaw_raft::Standing;
 
 use super::lock;
 use super::reconciler::{Assigned, Reconciler};
-use crate::admin::QuarantineView;
+use crate::admin::{QuarantineState, QuarantineView};
 use crate::metadata::{MetadataImage, partition_group};
 use crate::model::{PartitionIndex, TopicId, TopicPartition};
 use crate::partition::{OpenError, Partition, PartitionSet};
@@ -35,7 +35,12 @@ pub(super) struct Trouble {
     pub(super) reason: String,
     /// It could not be opened, and is not tried again until a restart.
     pub(super) is_out: bool,
+    /// How often its log was set aside since the start.
+    set_aside: u32,
 }
+
+/// A log is got back so often between two starts: a broken disk must not be filled with copies.
+const SET_ASIDE_MAX: u32 = 3;
 
 /// Replicas that are or were in trouble.
 pub(super) type Troubles = BTreeMap<(TopicId, PartitionIndex), Trouble>;
@@ -85,11 +90,16 @@ impl Reconciler {
 
     async fn set_damaged_aside(&self, assigned: &Assigned, reason: String) -> Result<()> {
         let dir = self.data_dir.partition_dir(&assigned.name);
+        let key = (assigned.topic, assigned.name.partition);
+        let before = lock(&self.troubles).get(&key).map_or(0, |trouble| trouble.set_aside);
+        if before == SET_ASIDE_MAX {
+            bail!("{reason}; it has been got back {before} times: look at the disk, then restart");
+        }
         let (data_dir, why) = (Arc::clone(&self.data_dir), reason.clone());
         tokio::task::spawn_blocking(move || data_dir.set_aside(&dir, &why)).await??;
-        let name = assigned.name.clone();
-        let key = (assigned.topic, name.partition);
-        lock(&self.troubles).insert(key, Trouble { name, reason, is_out: false });
+        let (name, set_aside) = (assigned.name.clone(), before + 1);
+        let trouble = Trouble { name, reason, is_out: false, set_aside };
+        lock(&self.troubles).insert(key, trouble);
         Ok(())
     }
 
@@ -132,7 +142,8 @@ impl Reconciler {
         let (name, reason) = (assigned.name.clone(), format!("{error:#}"));
         tracing::error!(partition = %name, reason, "the replica cannot start");
         let key = (assigned.topic, name.partition);
-        lock(&self.troubles).insert(key, Trouble { name, reason, is_out: true });
+        let trouble = Trouble { name, reason, is_out: true, set_aside: 0 };
+        lock(&self.troubles).insert(key, trouble);
     }
 }
 
@@ -141,7 +152,7 @@ pub(super) fn quarantined(partitions: &PartitionSet, troubles: &Troubles) -> Vec
     let out = troubles.values().filter(|trouble| trouble.is_out).map(|trouble| QuarantineView {
         topic: trouble.name.topic.to_string(),
         partition: trouble.name.partition.0,
-        state: "out".to_owned(),
+        state: QuarantineState::Out,
         reason: trouble.reason.clone(),
         ..QuarantineView::default()
     });
@@ -150,10 +161,13 @@ pub(super) fn quarantined(partitions: &PartitionSet, troubles: &Troubles) -> Vec
         let key = (partition.topic_id(), partition.name().partition);
         let standing = *partition.group().standing().borrow();
         let (state, reason) = match (standing, partition.damage()) {
-            (_, Some(damage)) => ("damaged", damage),
+            (_, Some(damage)) => (QuarantineState::Damaged, damage),
             (Standing::Refilling { end }, None) => {
                 let known = troubles.get(&key).map(|trouble| trouble.reason.clone());
-                let state = if end.is_some() { "refilling" } else { "waiting for a leader" };
+                let state = match end {
+                    Some(_) => QuarantineState::Refilling,
+                    None => QuarantineState::Waiting,
+                };
                 (state, known.unwrap_or_else(|| "its log was lost before this start".to_owned()))
             }
             (Standing::New | Standing::Member, None) => continue,
@@ -166,7 +180,7 @@ pub(super) fn quarantined(partitions: &PartitionSet, troubles: &Troubles) -> Vec
         views.push(QuarantineView {
             topic: partition.name().topic.to_string(),
             partition: partition.name().partition.0,
-            state: state.to_owned(),
+            state,
             reason,
             applied_index: applied.map(|applied| applied.index),
             end_index,
