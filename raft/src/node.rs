@@ -39,6 +39,8 @@ pub struct RaftNode {
 struct Inner {
     options: NodeOptions,
     config: Arc<openraft::Config>,
+    /// As `config`, for replicas that do not campaign when they are opened.
+    quiet: Arc<openraft::Config>,
     hard: Arc<dyn HardStateStore>,
     transport: Arc<Transport>,
     registry: Arc<Registry>,
@@ -56,6 +58,7 @@ impl RaftNode {
     ) -> Result<Self, RaftError> {
         options.validate()?;
         let config = openraft_config(&options)?;
+        let quiet = Arc::new(openraft::Config { enable_elect: false, ..(*config).clone() });
         listener.set_nonblocking(true).map_err(RaftError::Network)?;
         let listener = TcpListener::from_std(listener).map_err(RaftError::Network)?;
         let transport = Transport::new(&options);
@@ -73,8 +76,17 @@ impl RaftNode {
         transport.start(Arc::new(inbound), listener, &options.peers);
         tokio::spawn(liveness::run(transport.clone()));
         tokio::spawn(touch_on_peer_change(transport.clone(), leaderships.clone()));
-        let inner =
-            Inner { options, config, hard, transport, registry, leaderships, incomplete, calls };
+        let inner = Inner {
+            options,
+            config,
+            quiet,
+            hard,
+            transport,
+            registry,
+            leaderships,
+            incomplete,
+            calls,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -108,7 +120,7 @@ impl RaftNode {
         let order = log.order();
         let config = match standing {
             Standing::Member => node.config.clone(),
-            _ => Arc::new(openraft::Config { enable_elect: false, ..(*node.config).clone() }),
+            Standing::New | Standing::Refilling { .. } => node.quiet.clone(),
         };
         let raft = Raft::new(me, config, network, log, machine).await;
         let raft = raft.map_err(|fatal| ended(&fatal))?;

@@ -192,3 +192,27 @@ pub struct NewTopic {
     #[serde(default)]
     pub configs: BTreeMap<String, String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarantined_replica_says_how_far_it_is() {
+        let view = QuarantineView {
+            topic: "orders".into(),
+            partition: 2,
+            state: QuarantineState::Refilling,
+            reason: "a byte was flipped".into(),
+            applied_index: Some(4),
+            end_index: Some(9),
+        };
+        let text =
+            "the replica of orders-2 is being refilled (5 of 10 entries): a byte was flipped";
+        assert_eq!(view.to_string(), text);
+        let json = serde_json::to_value(&view).unwrap();
+        assert_eq!(json["state"], "refilling");
+        let out = QuarantineView { state: QuarantineState::Out, end_index: None, ..view };
+        assert_eq!(out.to_string(), "the replica of orders-2 is out: a byte was flipped");
+    }
+}
