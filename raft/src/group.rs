@@ -15,9 +15,14 @@ use crate::error::{ProposeError, RaftError};
 use crate::id::{GroupId, LogId, NodeId};
 use crate::options::Timing;
 use crate::status::{GroupStatus, Role};
+use crate::transport::{Peer, Transport};
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(30);
+/// Longest wait for a majority to confirm the leader.
+const BARRIER_WAIT: Duration = Duration::from_secs(2);
+/// Longest wait for another voter to take over.
+const TRANSFER_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait for a closed group to let go of its ports.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
@@ -38,6 +43,9 @@ struct Inner {
     built: Arc<watch::Sender<SnapshotBuilt>>,
     /// Ends once nothing uses the group's ports any more.
     in_use: Mutex<mpsc::Receiver<Infallible>>,
+    transport: Arc<Transport>,
+    /// The voter that stands first where nobody leads.
+    preferred: Option<NodeId>,
 }
 
 /// What a group handle is made of.
@@ -51,13 +59,28 @@ pub(crate) struct GroupParts {
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) built: Arc<watch::Sender<SnapshotBuilt>>,
     pub(crate) in_use: mpsc::Receiver<Infallible>,
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) preferred: Option<NodeId>,
 }
 
 impl Group {
     pub(crate) fn new(parts: GroupParts) -> Self {
-        let GroupParts { id, me, timing, raft, signals, status, role, built, in_use } = parts;
-        let in_use = Mutex::new(in_use);
-        let inner = Inner { id, me, timing, raft, signals, status, role, built, in_use };
+        let GroupParts { id, me, timing, raft, signals, status, role, built, .. } = parts;
+        let GroupParts { transport, preferred, .. } = parts;
+        let in_use = Mutex::new(parts.in_use);
+        let inner = Inner {
+            id,
+            me,
+            timing,
+            raft,
+            signals,
+            status,
+            role,
+            built,
+            in_use,
+            transport,
+            preferred,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -70,9 +93,12 @@ impl Group {
         self.inner.id
     }
 
+    pub(crate) fn preferred(&self) -> Option<NodeId> {
+        self.inner.preferred
+    }
+
     /// Gives a new group its first members. Every voter may call it, with the same voters; it does
-    /// nothing where the group holds a log or has voted already. A group whose only voter is this
-    /// node then elects it; for others some voter calls [`Group::elect`].
+    /// nothing where the group holds a log or has voted already. An election follows by itself.
     pub async fn initialize(&self, voters: BTreeSet<NodeId>) -> Result<(), RaftError> {
         if !voters.contains(&self.inner.me) {
             return Err(RaftError::NotAVoter(self.inner.me));
@@ -131,7 +157,9 @@ impl Group {
     /// applied everything that was committed before it: a read after it is linearizable
     /// (ReadIndex; Raft dissertation, section 6.4).
     pub async fn read_barrier(&self) -> Result<(), ProposeError> {
-        match self.raft().ensure_linearizable(ReadPolicy::ReadIndex).await {
+        let confirmed = self.raft().ensure_linearizable(ReadPolicy::ReadIndex);
+        let confirmed = tokio::time::timeout(BARRIER_WAIT, confirmed).await;
+        match confirmed.map_err(|_| ProposeError::Unavailable)? {
             Ok(_) => Ok(()),
             Err(OpenraftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(self.inner.signals.refusal(&forward))
@@ -143,8 +171,44 @@ impl Group {
         }
     }
 
-    /// Campaigns now, without waiting for an election time-out. The other voters refuse while they
-    /// hear a leader. Nothing is retried; watch the status.
+    /// Whether this node leads the group and no other can have been elected yet: a majority of the
+    /// voters has confirmed it, and has had an eye on this node ever since (Raft dissertation, section
+    /// 6.4.1, with the heartbeats of nodes for those of groups). What it serves is then not stale.
+    ///
+    /// Where it says no for want of news, it also asks the voters, so that it may soon say yes.
+    pub fn is_confirmed(&self) -> bool {
+        let Inner { me, timing, signals, status, transport, .. } = &*self.inner;
+        let status = status.borrow();
+        if !status.is_leader {
+            return false;
+        }
+        let voters = &status.voters;
+        let lease = timing.lease();
+        let confirmed = match (signals.acked.get(), signals.announced.get()) {
+            _ if voters.len() == 1 => true,
+            (Some(acked), _) if acked.elapsed() < lease => true,
+            (Some(acked), Some(announced)) => {
+                let vouches = |peer: &Arc<Peer>| peer.vouches(acked, announced, lease);
+                let vouches = |voter| transport.peer(voter).as_ref().is_some_and(vouches);
+                let count = voters.iter().filter(|voter| *voter == me || vouches(**voter)).count();
+                2 * count > voters.len()
+            }
+            _ => false,
+        };
+        if !confirmed {
+            signals.lease_expired.notify_one();
+        }
+        confirmed
+    }
+
+    /// Asks the voters whether this node still leads; the answers are taken in as they come.
+    pub(crate) async fn beat(&self) {
+        // Fails only where the group has ended, which its status tells.
+        let _ = self.raft().trigger().heartbeat().await;
+    }
+
+    /// Campaigns now, whoever's turn it is. The other voters refuse while they hear a leader. Nothing is
+    /// retried; watch the status.
     pub async fn elect(&self) {
         let alone = self.inner.status.borrow().voters.len() == 1;
         // An ended group cannot campaign, and its status says that it ended.
@@ -167,11 +231,10 @@ impl Group {
             return Ok(());
         }
         self.raft().trigger().transfer_leader(to).await.map_err(|fatal| ended(&fatal))?;
-        let wait = Duration::from_millis(2 * self.inner.timing.election_max_ms);
         let other =
             |status: &GroupStatus| status.leader.is_some_and(|leader| leader != self.inner.me);
-        let changed = tokio::time::timeout(wait, status.wait_for(other)).await;
-        match changed.map_err(|_| RaftError::Timeout(wait))? {
+        let changed = tokio::time::timeout(TRANSFER_WAIT, status.wait_for(other)).await;
+        match changed.map_err(|_| RaftError::Timeout(TRANSFER_WAIT))? {
             Ok(status) if status.leader == Some(to) => Ok(()),
             Ok(_) => Err(RaftError::NotPossible("another voter won the election".into())),
             Err(_) => Err(RaftError::Shutdown),

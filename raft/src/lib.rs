@@ -59,6 +59,7 @@ mod options;
 mod port;
 mod registry;
 mod status;
+mod succession;
 mod transport;
 mod vote;
 mod watcher;

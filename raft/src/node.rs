@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::adapter::{
     GroupSignals, LogStore, Machine, NetworkFactory, Raft, SnapshotBuilt, openraft_config,
@@ -23,6 +23,7 @@ use crate::options::NodeOptions;
 use crate::port::{HardStateStore, LogPort, StateMachine};
 use crate::registry::Registry;
 use crate::status::{GroupStatus, Leadership, PeerStatus, Role};
+use crate::succession::Succession;
 use crate::transport::Transport;
 use crate::watcher::Watcher;
 
@@ -55,7 +56,8 @@ impl RaftNode {
         let listener = TcpListener::from_std(listener).map_err(RaftError::Network)?;
         let transport = Transport::new(&options);
         let registry = Arc::new(Registry::default());
-        let leaderships = Arc::new(Leaderships::new(&transport));
+        let wake = Arc::new(Notify::new());
+        let leaderships = Arc::new(Leaderships::new(&transport, wake.clone()));
         let calls = Arc::new(CallSlot::default());
         let inbound = NodeInbound {
             registry: registry.clone(),
@@ -66,6 +68,13 @@ impl RaftNode {
         transport.start(Arc::new(inbound), listener, &options.peers);
         tokio::spawn(liveness::run(transport.clone()));
         tokio::spawn(touch_on_peer_change(transport.clone(), leaderships.clone()));
+        let succession = Succession {
+            transport: transport.clone(),
+            registry: registry.clone(),
+            leaderships: leaderships.clone(),
+            wake,
+        };
+        tokio::spawn(succession.run());
         let inner = Inner { options, config, hard, transport, registry, leaderships, calls };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -76,12 +85,14 @@ impl RaftNode {
     }
 
     /// Opens a group over its ports and joins it. A group whose only voter is this node elects it
-    /// at once; a group without a log waits to be initialized or to hear of a leader.
+    /// at once; a group without a log waits to be initialized or to hear of a leader. `preferred` stands
+    /// first where nobody leads.
     pub async fn open_group(
         &self,
         id: GroupId,
         log: Arc<dyn LogPort>,
         machine: Arc<dyn StateMachine>,
+        preferred: Option<NodeId>,
     ) -> Result<Group, RaftError> {
         let node = &self.inner;
         let claim = node.registry.claim(id)?;
@@ -119,11 +130,16 @@ impl RaftNode {
             role: roles,
             built,
             in_use,
+            transport: node.transport.clone(),
+            preferred,
         });
         group.elect_if_alone().await?;
         tokio::spawn(watcher.run());
         match claim.opened(group.clone()) {
-            Ok(()) => Ok(group),
+            Ok(()) => {
+                node.leaderships.wake_succession();
+                Ok(group)
+            }
             Err(group) => {
                 group.close().await?;
                 Err(RaftError::Shutdown)
@@ -143,10 +159,13 @@ impl RaftNode {
         self.inner.registry.get(id)
     }
 
-    /// Who leads a group, of any group of the cluster. `None` while nobody is known to, or while
-    /// the leader is a peer that is dead.
+    /// Who leads a group, of any group of the cluster. `None` while nobody is known to, while the
+    /// leader is a peer that is not connected, or this node without a majority behind it.
     pub fn leader_of(&self, id: GroupId) -> Option<Leadership> {
-        self.inner.leaderships.leader_of(id)
+        let led = self.inner.leaderships.leader_of(id)?;
+        let is_here = led.leader == self.id();
+        let confirmed = |group: Group| group.is_confirmed();
+        (!is_here || self.inner.registry.get(id).is_some_and(confirmed)).then_some(led)
     }
 
     /// Grows with every change of what [`RaftNode::leader_of`] may answer.

@@ -13,7 +13,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use jackdaw_raft::{HardStateStore, NodeId, RaftNode};
@@ -33,10 +32,6 @@ use crate::storage::{
 
 /// Partitions opened at the same time: opening reads the log, which is bound by the disk.
 const OPENING_MAX: usize = 8;
-
-/// First wait for an election that the preferred leader called for; doubles up to the last.
-const ELECTION_FIRST: Duration = Duration::from_millis(20);
-const ELECTION_LAST: Duration = Duration::from_millis(640);
 
 /// What the reconciler works with.
 pub(super) struct Reconciler {
@@ -263,16 +258,13 @@ impl Reconciler {
             purges: self.purges.clone(),
             hard_state,
             node: &self.raft,
+            preferred: replicas.first().copied().map(node_of),
         })
         .await?;
-        let voters = replicas.iter().map(|broker| NodeId(broker.0 as u64)).collect();
+        let voters = replicas.iter().copied().map(node_of).collect();
         if let Err(error) = partition.group().initialize(voters).await {
             partition.close().await;
             return Err(error.into());
-        }
-        // A group of one elects itself.
-        if replicas.len() > 1 && replicas.first() == Some(&self.broker) {
-            tokio::spawn(call_election(Arc::clone(&partition)));
         }
         self.partitions.insert(partition);
         Ok(())
@@ -336,17 +328,6 @@ impl Reconciler {
     }
 }
 
-/// The preferred leader stands for election until anybody leads: the other replicas may not have
-/// opened the group yet, and then do not vote.
-async fn call_election(partition: Arc<Partition>) {
-    let mut role = partition.watch_role();
-    let mut wait = ELECTION_FIRST;
-    while role.borrow_and_update().leader.is_none() {
-        partition.group().elect().await;
-        let led = tokio::time::timeout(wait, role.wait_for(|role| role.leader.is_some()));
-        if matches!(led.await, Ok(Err(_))) {
-            return;
-        }
-        wait = (wait * 2).min(ELECTION_LAST);
-    }
+fn node_of(broker: BrokerId) -> NodeId {
+    NodeId(broker.0 as u64)
 }

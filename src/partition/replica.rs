@@ -103,6 +103,8 @@ pub struct OpenPartition<'a> {
     pub hard_state: HardState,
     /// The node that the group runs on.
     pub node: &'a RaftNode,
+    /// The node that stands first for election where nobody leads.
+    pub preferred: Option<NodeId>,
 }
 
 /// One replica of one partition.
@@ -134,7 +136,7 @@ impl Partition {
         let machine = Arc::new(PartitionMachine::new(log.clone(), rebuilt, open.purges));
         let port = Arc::new(PartitionLog::new(log.clone()));
         let node = open.node;
-        let group = node.open_group(group_id, port, machine.clone()).await?;
+        let group = node.open_group(group_id, port, machine.clone(), open.preferred).await?;
         let (queue, submissions) = mpsc::unbounded_channel();
         let producers = machine.producers();
         let sequencer = Sequencer::new(submissions, group.clone(), log.clone(), producers);
@@ -224,7 +226,8 @@ impl Partition {
         if known > current {
             return Err(PartitionError::UnknownEpoch { current });
         }
-        if !role.is_leader {
+        // One that lost sight of the majority may have been deposed without knowing.
+        if !role.is_leader || !self.group.is_confirmed() {
             return Err(PartitionError::NotLeader);
         }
         if !role.ready {

@@ -2,5 +2,7 @@
 
 mod cluster;
 mod conformance;
+mod partitions;
 mod peers;
 mod retention;
+mod valve;

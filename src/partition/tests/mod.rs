@@ -104,6 +104,7 @@ impl Node {
             purges: mpsc::unbounded_channel().0,
             hard_state: self.hard.load(GROUP).unwrap(),
             node: &raft,
+            preferred: None,
         });
         let partition = partition.await.unwrap();
         partition.group().initialize(voters).await.unwrap();
