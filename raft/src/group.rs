@@ -15,11 +15,16 @@ use crate::entry::{Applied, Data};
 use crate::error::{ProposeError, RaftError};
 use crate::id::{GroupId, LogId, NodeId};
 use crate::options::Timing;
-use crate::standing::Standing;
 use crate::status::{GroupStatus, Role};
+use crate::suffrage::Suffrage;
+use crate::transport::{Peer, Transport};
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(30);
+/// Longest wait for a majority to confirm the leader.
+const BARRIER_WAIT: Duration = Duration::from_secs(2);
+/// Longest wait for another voter to take over.
+const TRANSFER_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait for a closed group to let go of its ports.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
@@ -38,13 +43,14 @@ struct Inner {
     status: watch::Receiver<GroupStatus>,
     role: watch::Receiver<Role>,
     built: Arc<watch::Sender<SnapshotBuilt>>,
-    standing: watch::Sender<Standing>,
+    suffrage: watch::Sender<Suffrage>,
     /// A refilling replica may vote for the only other one; see [`Group::initialize`].
     of_two: AtomicBool,
-    /// See [`Group::renounce`].
-    renounced: AtomicBool,
     /// Ends once nothing uses the group's ports any more.
     in_use: Mutex<mpsc::Receiver<Infallible>>,
+    transport: Arc<Transport>,
+    /// The voter that stands first where nobody leads.
+    preferred: Option<NodeId>,
 }
 
 /// What a group handle is made of.
@@ -57,15 +63,18 @@ pub(crate) struct GroupParts {
     pub(crate) status: watch::Receiver<GroupStatus>,
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) built: Arc<watch::Sender<SnapshotBuilt>>,
-    pub(crate) standing: Standing,
+    pub(crate) suffrage: Suffrage,
     pub(crate) in_use: mpsc::Receiver<Infallible>,
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) preferred: Option<NodeId>,
 }
 
 impl Group {
     pub(crate) fn new(parts: GroupParts) -> Self {
         let GroupParts { id, me, timing, raft, signals, status, role, built, .. } = parts;
-        let standing = watch::Sender::new(parts.standing);
-        let (of_two, renounced) = (AtomicBool::new(false), AtomicBool::new(false));
+        let suffrage = watch::Sender::new(parts.suffrage);
+        let of_two = AtomicBool::new(false);
+        let GroupParts { transport, preferred, .. } = parts;
         let in_use = Mutex::new(parts.in_use);
         let inner = Inner {
             id,
@@ -76,10 +85,11 @@ impl Group {
             status,
             role,
             built,
-            standing,
+            suffrage,
             of_two,
-            renounced,
             in_use,
+            transport,
+            preferred,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -93,14 +103,17 @@ impl Group {
         self.inner.id
     }
 
+    pub(crate) fn preferred(&self) -> Option<NodeId> {
+        self.inner.preferred
+    }
+
     /// Gives a new group its first members. Every voter may call it, with the same voters; it does
-    /// nothing where the group holds a log or has voted already. A group whose only voter is this
-    /// node then elects it; for others some voter calls [`Group::elect`].
+    /// nothing where the group holds a log or has voted already. An election follows by itself.
     pub async fn initialize(&self, voters: BTreeSet<NodeId>) -> Result<(), RaftError> {
         if !voters.contains(&self.inner.me) {
             return Err(RaftError::NotAVoter(self.inner.me));
         }
-        if self.inner.standing.borrow().is_refilling() {
+        if self.inner.suffrage.borrow().is_refilling() {
             // Of two, the other one has every entry that was ever committed: it may be voted for.
             self.inner.of_two.store(voters.len() == 2, Ordering::Release);
             return Ok(());
@@ -115,7 +128,7 @@ impl Group {
             Err(OpenraftError::Fatal(fatal)) => return Err(ended(&fatal)),
         };
         // Not before: a vote is saved after all appends, so that who has voted has had a log.
-        self.stand(Standing::Member);
+        self.set_suffrage(Suffrage::Voter);
         if initialized && alone {
             self.raft().trigger().elect(false).await.map_err(|fatal| ended(&fatal))?;
         }
@@ -161,7 +174,9 @@ impl Group {
     /// applied everything that was committed before it: a read after it is linearizable
     /// (ReadIndex; Raft dissertation, section 6.4).
     pub async fn read_barrier(&self) -> Result<(), ProposeError> {
-        match self.raft().ensure_linearizable(ReadPolicy::ReadIndex).await {
+        let confirmed = self.raft().ensure_linearizable(ReadPolicy::ReadIndex);
+        let confirmed = tokio::time::timeout(BARRIER_WAIT, confirmed).await;
+        match confirmed.map_err(|_| ProposeError::Unavailable)? {
             Ok(_) => Ok(()),
             Err(OpenraftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(self.inner.signals.refusal(&forward))
@@ -174,9 +189,9 @@ impl Group {
     }
 
     /// What this node's replica is in its group: whether it votes. Changes once at most, from
-    /// [`Standing::New`] or [`Standing::Refilling`] to [`Standing::Member`].
-    pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.inner.standing.subscribe()
+    /// [`Suffrage::New`] or [`Suffrage::Refilling`] to [`Suffrage::Voter`].
+    pub fn suffrage(&self) -> watch::Receiver<Suffrage> {
+        self.inner.suffrage.subscribe()
     }
 
     /// Where the log here ends, as the leader whom a majority has confirmed after the call: nothing
@@ -190,30 +205,21 @@ impl Group {
         end.await.map_err(|fatal| refused(&fatal))?.ok_or(ProposeError::Unavailable)
     }
 
-    /// From now on this replica neither campaigns nor takes leadership over. It votes as before: for
-    /// one whose log is all there, but cannot be read everywhere.
-    pub fn renounce(&self) {
-        self.inner.renounced.store(true, Ordering::Release);
-        self.raft().runtime_config().elect(false);
-    }
-
-    pub(crate) fn stand(&self, standing: Standing) {
-        self.inner.standing.send_replace(standing);
-        self.raft().runtime_config().elect(self.may_lead());
+    pub(crate) fn set_suffrage(&self, suffrage: Suffrage) {
+        self.inner.suffrage.send_replace(suffrage);
     }
 
     /// Whether this replica may campaign.
     pub(crate) fn may_lead(&self) -> bool {
-        let is_member = *self.inner.standing.borrow() == Standing::Member;
-        is_member && !self.inner.renounced.load(Ordering::Acquire)
+        *self.inner.suffrage.borrow() == Suffrage::Voter
     }
 
     /// Whether this replica may grant votes. One that is about to be told its members is waited for.
     pub(crate) async fn may_vote(&self, wait: Duration) -> bool {
-        let mut standing = self.inner.standing.subscribe();
-        let known = standing.wait_for(|standing| *standing != Standing::New);
+        let mut suffrage = self.inner.suffrage.subscribe();
+        let known = suffrage.wait_for(|suffrage| *suffrage != Suffrage::New);
         match tokio::time::timeout(wait, known).await {
-            Ok(Ok(standing)) if standing.is_refilling() => {
+            Ok(Ok(suffrage)) if suffrage.is_refilling() => {
                 self.inner.of_two.load(Ordering::Acquire)
             }
             Ok(Ok(_)) => true,
@@ -221,8 +227,44 @@ impl Group {
         }
     }
 
-    /// Campaigns now, without waiting for an election time-out, unless the log here is not complete.
-    /// The other voters refuse while they hear a leader. Nothing is retried; watch the status.
+    /// Whether this node leads the group and no other can have been elected yet: a majority of the
+    /// voters has confirmed it, and has had an eye on this node ever since (Raft dissertation, section
+    /// 6.4.1, with the heartbeats of nodes for those of groups). What it serves is then not stale.
+    ///
+    /// Where it says no for want of news, it also asks the voters, so that it may soon say yes.
+    pub fn is_confirmed(&self) -> bool {
+        let Inner { me, timing, signals, status, transport, .. } = &*self.inner;
+        let status = status.borrow();
+        if !status.is_leader {
+            return false;
+        }
+        let voters = &status.voters;
+        let lease = timing.lease();
+        let confirmed = match (signals.acked.get(), signals.announced.get()) {
+            _ if voters.len() == 1 => true,
+            (Some(acked), _) if acked.elapsed() < lease => true,
+            (Some(acked), Some(announced)) => {
+                let vouches = |peer: &Arc<Peer>| peer.vouches(acked, announced, lease);
+                let vouches = |voter| transport.peer(voter).as_ref().is_some_and(vouches);
+                let count = voters.iter().filter(|voter| *voter == me || vouches(**voter)).count();
+                2 * count > voters.len()
+            }
+            _ => false,
+        };
+        if !confirmed {
+            signals.lease_expired.notify_one();
+        }
+        confirmed
+    }
+
+    /// Asks the voters whether this node still leads; the answers are taken in as they come.
+    pub(crate) async fn beat(&self) {
+        // Fails only where the group has ended, which its status tells.
+        let _ = self.raft().trigger().heartbeat().await;
+    }
+
+    /// Campaigns now, whoever's turn it is, unless the log here is not complete. The other voters refuse
+    /// while they hear a leader. Nothing is retried; watch the status.
     pub async fn elect(&self) {
         if !self.may_lead() {
             return;
@@ -248,11 +290,10 @@ impl Group {
             return Ok(());
         }
         self.raft().trigger().transfer_leader(to).await.map_err(|fatal| ended(&fatal))?;
-        let wait = Duration::from_millis(2 * self.inner.timing.election_max_ms);
         let other =
             |status: &GroupStatus| status.leader.is_some_and(|leader| leader != self.inner.me);
-        let changed = tokio::time::timeout(wait, status.wait_for(other)).await;
-        match changed.map_err(|_| RaftError::Timeout(wait))? {
+        let changed = tokio::time::timeout(TRANSFER_WAIT, status.wait_for(other)).await;
+        match changed.map_err(|_| RaftError::Timeout(TRANSFER_WAIT))? {
             Ok(status) if status.leader == Some(to) => Ok(()),
             Ok(_) => Err(RaftError::NotPossible("another voter won the election".into())),
             Err(_) => Err(RaftError::Shutdown),

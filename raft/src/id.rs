@@ -64,6 +64,14 @@ impl fmt::Display for GroupId {
     }
 }
 
+impl GroupId {
+    /// A number that differs by one between neighbouring partitions, for spreading groups over nodes.
+    pub(crate) fn spread(self) -> u64 {
+        let topic = (self.topic >> 64) as u64 ^ self.topic as u64;
+        topic.wrapping_add(u64::from(self.partition))
+    }
+}
+
 /// Position of an entry in a group's log. Ordered by term, then index, as Raft compares logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId {

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::adapter::{
     VoteRequest, VoteResponse, from_log_id, from_vote, handle_transfer, install_snapshot, probe,
-    to_log_id, to_vote,
+    to_log_id, to_vote, vote_of,
 };
 use crate::call::CallSlot;
 use crate::codec::DecodeError;
@@ -23,6 +23,7 @@ use crate::leadership::Leaderships;
 use crate::liveness;
 use crate::options::Room;
 use crate::registry::Registry;
+use crate::succession;
 use crate::transport::{FrameHandler, Inbound, Link};
 use crate::wire::{
     Announcement, AppendMessage, Beat, EndAnswer, Frame, Kind, Outgoing, Role, SnapshotMessage,
@@ -88,7 +89,7 @@ impl FrameHandler for Connection {
             Kind::Vote | Kind::PreVote => {
                 let message = VoteMessage::decode(frame.body.clone())?;
                 let asked = Asked { link: self.link.clone(), permit, frame };
-                tokio::spawn(vote(self.node.registry.clone(), asked, message));
+                tokio::spawn(vote(self.node.clone(), asked, message));
             }
             Kind::Snapshot => {
                 let message = SnapshotMessage::decode(frame.body.clone())?;
@@ -112,10 +113,12 @@ impl FrameHandler for Connection {
                 });
             }
             Kind::Beat => liveness::send(&self.link, Kind::BeatEcho, Beat::decode(frame.body)?),
-            Kind::BeatEcho => self.link.peer().echoed(Beat::decode(frame.body)?.sent_us),
+            Kind::BeatEcho => {
+                self.link.peer().echoed(&self.link, Beat::decode(frame.body)?.sent_us);
+            }
             Kind::Announcement => {
                 let announcement = Announcement::decode(frame.body)?;
-                self.node.leaderships.announced(self.link.peer().id(), &announcement);
+                self.node.leaderships.announced(&self.link, &announcement);
             }
             Kind::Incomplete => {
                 let announcement = Announcement::decode(frame.body)?;
@@ -179,12 +182,22 @@ impl Asked {
     }
 }
 
-async fn vote(registry: Arc<Registry>, asked: Asked, message: VoteMessage) {
-    let Some(group) = registry.wait(asked.frame.group, asked.wait()).await else {
+async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
+    let Some(group) = node.registry.wait(asked.frame.group, asked.wait()).await else {
         return asked.refuse(Status::UnknownGroup, "the group is not open");
     };
     if !group.may_vote(asked.wait()).await {
         return asked.refuse(Status::Failed, NO_VOTE);
+    }
+    // A leader that hands over has agreed.
+    if !message.transfer && !succession::admit(&node.leaderships, &group).await {
+        return match vote_of(group.raft()).await {
+            Ok(vote) => {
+                let answer = VoteAnswer { vote, granted: false, last: None };
+                asked.answer(40, |body| answer.encode(body));
+            }
+            Err(reason) => asked.refuse(Status::Failed, &reason),
+        };
     }
     let mut request = VoteRequest::new(to_vote(message.vote), message.last.map(to_log_id));
     request.leadership_transfer = message.transfer;

@@ -5,11 +5,14 @@
 //!
 //! **Invariant:** the highest term wins. A peer's full list is queued under the same lock as its
 //! changes, so that the two cannot overtake one another.
+//! **Invariant:** what a peer leads is known only while its full list of the connection that stands was
+//! heard; a peer that lives and claims a group leads it ([`Standing`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::id::{GroupId, NodeId};
 use crate::status::Leadership;
@@ -29,12 +32,40 @@ struct Table {
     groups: HashMap<GroupId, Known>,
     /// Led by this node, with the term.
     led: HashMap<GroupId, u64>,
+    /// When the connection was made over which a peer has sent its full list.
+    greeted: HashMap<NodeId, Instant>,
+}
+
+/// Whether a group is led, as far as another node than its leader can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// A peer lives and says that it leads.
+    Led,
+    /// The leader is out of sight, and not proven to be gone.
+    Unclear,
+    /// The leader lives, and does not say that it leads: perhaps it has not got round to it.
+    Unclaimed,
+    /// The leader is proven to be gone.
+    Gone,
+    /// Nobody is known to lead.
+    Vacant,
+}
+
+/// How a peer is seen, for [`Table::standing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// Connected since then.
+    Connected(Instant),
+    Lost,
+    Dead,
 }
 
 pub(crate) struct Leaderships {
     transport: Weak<Transport>,
     table: Mutex<Table>,
     version: watch::Sender<u64>,
+    /// Told of every change: elections may be due.
+    succession: Arc<Notify>,
 }
 
 impl Known {
@@ -67,6 +98,42 @@ impl Table {
         before != after
     }
 
+    fn is_heard(&self, peer: NodeId, sight: Sight) -> bool {
+        matches!(sight, Sight::Connected(since) if self.greeted.get(&peer) == Some(&since))
+    }
+
+    /// Whether `group` is led at `term` or later, for node `me` whose replica takes `leader` for
+    /// its leader at `term`.
+    fn standing(
+        &self,
+        group: GroupId,
+        (leader, term): (Option<NodeId>, u64),
+        me: NodeId,
+        sight: impl Fn(NodeId) -> Sight,
+    ) -> Standing {
+        let known = self.groups.get(&group);
+        let announced = known.map_or(&[][..], |known| &known.announced);
+        let mut unclear = false;
+        for claim in announced.iter().filter(|claim| claim.term >= term) {
+            match sight(claim.leader) {
+                Sight::Dead => {}
+                sight if self.is_heard(claim.leader, sight) => return Standing::Led,
+                _ => unclear = true,
+            }
+        }
+        if unclear {
+            return Standing::Unclear;
+        }
+        match leader.filter(|leader| *leader != me) {
+            None => Standing::Vacant,
+            Some(leader) => match sight(leader) {
+                Sight::Dead => Standing::Gone,
+                sight if self.is_heard(leader, sight) => Standing::Unclaimed,
+                _ => Standing::Unclear,
+            },
+        }
+    }
+
     fn apply(&mut self, from: NodeId, announcement: &Announcement) -> bool {
         let mut changed = false;
         if announcement.full {
@@ -85,8 +152,9 @@ impl Table {
 }
 
 impl Leaderships {
-    pub(crate) fn new(transport: &Arc<Transport>) -> Self {
+    pub(crate) fn new(transport: &Arc<Transport>, succession: Arc<Notify>) -> Self {
         Self {
+            succession,
             transport: Arc::downgrade(transport),
             table: Mutex::default(),
             version: watch::Sender::new(0),
@@ -99,7 +167,13 @@ impl Leaderships {
 
     /// Somebody's leader may be another one now, or may have died.
     pub(crate) fn touch(&self) {
+        self.succession.notify_one();
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// A group was opened: an election may be due.
+    pub(crate) fn wake_succession(&self) {
+        self.succession.notify_one();
     }
 
     pub(crate) fn version(&self) -> watch::Receiver<u64> {
@@ -115,6 +189,26 @@ impl Leaderships {
         }
         let peer = transport.peer(best.leader)?;
         peer.status(transport.timing().peer_dead()).alive.then_some(best)
+    }
+
+    /// Whether `group` is led, for this node's replica, which takes `leader` for its leader at `term`.
+    pub(crate) fn standing(&self, group: GroupId, leader: Option<NodeId>, term: u64) -> Standing {
+        let Some(transport) = self.transport.upgrade() else { return Standing::Unclear };
+        let dead = transport.timing().peer_dead();
+        let sight = |node| match transport.peer(node) {
+            // Not in this cluster any more.
+            None => Sight::Dead,
+            Some(peer) if peer.is_dead(dead) => Sight::Dead,
+            Some(peer) => peer.link().map_or(Sight::Lost, |link| Sight::Connected(link.since())),
+        };
+        self.table().standing(group, (leader, term), transport.me(), sight)
+    }
+
+    /// Whether a peer claims `group` in a later term than `term`.
+    pub(crate) fn is_outdated(&self, group: GroupId, term: u64) -> bool {
+        let table = self.table();
+        let known = table.groups.get(&group);
+        known.is_some_and(|known| known.announced.iter().any(|claim| claim.term > term))
     }
 
     /// What this node's replica of `group` knows, and whether this node leads. Tells the peers
@@ -138,6 +232,8 @@ impl Leaderships {
             }
         }
         drop(table);
+        // A change of no consequence to clients may still be one to an election.
+        self.succession.notify_one();
         if changed {
             self.touch();
         }
@@ -150,9 +246,22 @@ impl Leaderships {
         send(link, &Announcement { full: true, groups });
     }
 
-    /// A peer's announcement came.
-    pub(crate) fn announced(&self, from: NodeId, announcement: &Announcement) {
-        let changed = self.table().apply(from, announcement);
+    /// A peer's announcement came over `link`.
+    pub(crate) fn announced(&self, link: &Link, announcement: &Announcement) {
+        let from = link.peer().id();
+        let changed = {
+            let mut table = self.table();
+            // What an older connection still held is out of date.
+            if !link.peer().is_current(link) {
+                return;
+            }
+            if announcement.full {
+                table.greeted.insert(from, link.since());
+            }
+            table.apply(from, announcement)
+        };
+        // A change of no consequence to clients may still be one to an election.
+        self.succession.notify_one();
         if changed {
             self.touch();
         }
@@ -167,6 +276,8 @@ fn send(link: &Link, announcement: &Announcement) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const GROUP: GroupId = GroupId { topic: 7, partition: 0 };
@@ -211,5 +322,33 @@ mod tests {
         assert!(table.groups.is_empty());
         table.apply(NodeId(1), &rows(true, &[(6, true)]));
         assert_eq!(best(&table), Some((1, 6)));
+    }
+
+    #[test]
+    fn a_group_is_led_while_a_live_peer_claims_it() {
+        let (one, two, me) = (NodeId(1), NodeId(2), NodeId(3));
+        let since = Instant::now();
+        let mut table = Table::default();
+        let seen = |sight: Sight| move |node| if node == one { sight } else { Sight::Lost };
+        let connected = Sight::Connected(since);
+        let standing = |table: &Table, leader: Option<NodeId>, sight| {
+            table.standing(GROUP, (leader, 5), me, seen(sight))
+        };
+        assert_eq!(standing(&table, None, connected), Standing::Vacant);
+        assert_eq!(standing(&table, Some(me), connected), Standing::Vacant, "after a restart");
+        assert_eq!(standing(&table, Some(one), connected), Standing::Unclear, "not greeted yet");
+        assert_eq!(standing(&table, Some(one), Sight::Lost), Standing::Unclear);
+        assert_eq!(standing(&table, Some(one), Sight::Dead), Standing::Gone);
+        table.greeted.insert(one, since);
+        assert_eq!(standing(&table, Some(one), connected), Standing::Unclaimed);
+        table.apply(one, &rows(false, &[(4, true)]));
+        assert_eq!(standing(&table, Some(one), connected), Standing::Unclaimed, "of an older term");
+        table.apply(one, &rows(false, &[(5, true)]));
+        assert_eq!(standing(&table, Some(one), connected), Standing::Led);
+        assert_eq!(standing(&table, Some(two), connected), Standing::Led, "by another one by now");
+        assert_eq!(standing(&table, Some(one), Sight::Lost), Standing::Unclear);
+        assert_eq!(standing(&table, Some(one), Sight::Dead), Standing::Gone);
+        let later = Sight::Connected(since + Duration::from_secs(1));
+        assert_eq!(standing(&table, Some(one), later), Standing::Unclear, "a new connection");
     }
 }

@@ -30,7 +30,7 @@
 //!     connections, with a deadline.
 //! 11. **Loss**: a replica that has voted but finds its log empty has lost it. It receives the leader's,
 //!     and votes again only once it has all that may have been committed with its help
-//!     ([`Group::standing`]).
+//!     ([`Group::suffrage`]).
 //! 12. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
 //!     use any more.
 //!
@@ -63,8 +63,9 @@ mod options;
 mod port;
 mod refill;
 mod registry;
-mod standing;
 mod status;
+mod succession;
+mod suffrage;
 mod transport;
 mod vote;
 mod watcher;
@@ -89,6 +90,6 @@ pub use membership::{Membership, StoredMembership};
 pub use node::RaftNode;
 pub use options::{Limits, NodeOptions, Room, Timing};
 pub use port::{HardStateStore, LogPort, LogState, StateMachine};
-pub use standing::Standing;
 pub use status::{GroupStatus, Leadership, PeerStatus, Role};
+pub use suffrage::Suffrage;
 pub use vote::{HardState, Vote};

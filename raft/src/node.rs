@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::adapter::{
     GroupSignals, LogStore, Machine, NetworkFactory, Raft, SnapshotBuilt, openraft_config,
@@ -24,8 +24,9 @@ use crate::options::NodeOptions;
 use crate::port::{HardStateStore, LogPort, StateMachine};
 use crate::refill::Refiller;
 use crate::registry::Registry;
-use crate::standing::Standing;
 use crate::status::{GroupStatus, Leadership, PeerStatus, Role};
+use crate::succession::Succession;
+use crate::suffrage::Suffrage;
 use crate::transport::Transport;
 use crate::vote::HardState;
 use crate::watcher::Watcher;
@@ -39,8 +40,6 @@ pub struct RaftNode {
 struct Inner {
     options: NodeOptions,
     config: Arc<openraft::Config>,
-    /// As `config`, for replicas that do not campaign when they are opened.
-    quiet: Arc<openraft::Config>,
     hard: Arc<dyn HardStateStore>,
     transport: Arc<Transport>,
     registry: Arc<Registry>,
@@ -58,12 +57,12 @@ impl RaftNode {
     ) -> Result<Self, RaftError> {
         options.validate()?;
         let config = openraft_config(&options)?;
-        let quiet = Arc::new(openraft::Config { enable_elect: false, ..(*config).clone() });
         listener.set_nonblocking(true).map_err(RaftError::Network)?;
         let listener = TcpListener::from_std(listener).map_err(RaftError::Network)?;
         let transport = Transport::new(&options);
         let registry = Arc::new(Registry::default());
-        let leaderships = Arc::new(Leaderships::new(&transport));
+        let wake = Arc::new(Notify::new());
+        let leaderships = Arc::new(Leaderships::new(&transport, wake.clone()));
         let incomplete = Arc::new(Incomplete::new(&transport));
         let calls = Arc::new(CallSlot::default());
         let inbound = NodeInbound {
@@ -76,17 +75,15 @@ impl RaftNode {
         transport.start(Arc::new(inbound), listener, &options.peers);
         tokio::spawn(liveness::run(transport.clone()));
         tokio::spawn(touch_on_peer_change(transport.clone(), leaderships.clone()));
-        let inner = Inner {
-            options,
-            config,
-            quiet,
-            hard,
-            transport,
-            registry,
-            leaderships,
-            incomplete,
-            calls,
+        let succession = Succession {
+            transport: transport.clone(),
+            registry: registry.clone(),
+            leaderships: leaderships.clone(),
+            wake,
         };
+        tokio::spawn(succession.run());
+        let inner =
+            Inner { options, config, hard, transport, registry, leaderships, incomplete, calls };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -96,19 +93,21 @@ impl RaftNode {
     }
 
     /// Opens a group over its ports and joins it. A group whose only voter is this node elects it
-    /// at once; a group without a log waits to be initialized or to hear of a leader. Where the log
-    /// is empty although this node has voted in the group, it is lost: it is got back from the leader,
-    /// and the replica does not vote before it has it all; see [`Group::standing`].
+    /// at once; a group without a log waits to be initialized or to hear of a leader. `preferred` stands
+    /// first where nobody leads. Where the log is empty although this node has voted in the group, it is
+    /// lost: it is got back from the leader, and the replica does not vote before it has it all; see
+    /// [`Group::suffrage`].
     pub async fn open_group(
         &self,
         id: GroupId,
         log: Arc<dyn LogPort>,
         machine: Arc<dyn StateMachine>,
+        preferred: Option<NodeId>,
     ) -> Result<Group, RaftError> {
         let node = &self.inner;
         let claim = node.registry.claim(id)?;
-        let standing = standing(id, &*log, &*node.hard).await;
-        let standing = standing.map_err(|error| RaftError::Storage(error.to_string()))?;
+        let suffrage = suffrage(id, &*log, &*node.hard).await;
+        let suffrage = suffrage.map_err(|error| RaftError::Storage(error.to_string()))?;
         let (alive, in_use) = mpsc::channel::<Infallible>(1);
         let append_bytes_max = node.options.limits.append_bytes_max;
         let log = LogStore::new(id, log, node.hard.clone(), append_bytes_max, alive.clone())
@@ -118,11 +117,7 @@ impl RaftNode {
         let network = NetworkFactory::new(node.transport.clone(), id);
         let me = node.options.node;
         let order = log.order();
-        let config = match standing {
-            Standing::Member => node.config.clone(),
-            Standing::New | Standing::Refilling { .. } => node.quiet.clone(),
-        };
-        let raft = Raft::new(me, config, network, log, machine).await;
+        let raft = Raft::new(me, node.config.clone(), network, log, machine).await;
         let raft = raft.map_err(|fatal| ended(&fatal))?;
 
         let signals = Arc::new(GroupSignals::default());
@@ -147,12 +142,14 @@ impl RaftNode {
             status,
             role: roles,
             built,
-            standing,
+            suffrage,
             in_use,
+            transport: node.transport.clone(),
+            preferred,
         });
         group.elect_if_alone().await?;
         tokio::spawn(watcher.run());
-        if standing.is_refilling() {
+        if suffrage.is_refilling() {
             let refiller = Refiller {
                 group: group.clone(),
                 transport: node.transport.clone(),
@@ -164,7 +161,10 @@ impl RaftNode {
             tokio::spawn(refiller.run());
         }
         match claim.opened(group.clone()) {
-            Ok(()) => Ok(group),
+            Ok(()) => {
+                node.leaderships.wake_succession();
+                Ok(group)
+            }
             Err(group) => {
                 group.close().await?;
                 Err(RaftError::Shutdown)
@@ -184,10 +184,13 @@ impl RaftNode {
         self.inner.registry.get(id)
     }
 
-    /// Who leads a group, of any group of the cluster. `None` while nobody is known to, or while
-    /// the leader is a peer that is dead.
+    /// Who leads a group, of any group of the cluster. `None` while nobody is known to, while the
+    /// leader is a peer that is not connected, or this node without a majority behind it.
     pub fn leader_of(&self, id: GroupId) -> Option<Leadership> {
-        self.inner.leaderships.leader_of(id)
+        let led = self.inner.leaderships.leader_of(id)?;
+        let is_here = led.leader == self.id();
+        let confirmed = |group: Group| group.is_confirmed();
+        (!is_here || self.inner.registry.get(id).is_some_and(confirmed)).then_some(led)
     }
 
     /// Grows with every change of what [`RaftNode::leader_of`] may answer.
@@ -255,11 +258,11 @@ impl std::fmt::Debug for RaftNode {
 
 /// What a replica is when its group is opened. That its log is lost is remembered before anything is
 /// appended: from then on the log alone does not show it.
-async fn standing(
+async fn suffrage(
     id: GroupId,
     log: &dyn LogPort,
     hard: &dyn HardStateStore,
-) -> std::io::Result<Standing> {
+) -> std::io::Result<Suffrage> {
     let HardState { vote, refilling, .. } = hard.load(id)?;
     let is_empty = log.state()?.last.is_none();
     let lost = is_empty && vote.is_some();
@@ -268,9 +271,9 @@ async fn standing(
         hard.save_refilling(id, true).await?;
     }
     Ok(match (lost || refilling, is_empty) {
-        (true, _) => Standing::Refilling { end: None },
-        (false, true) => Standing::New,
-        (false, false) => Standing::Member,
+        (true, _) => Suffrage::Refilling { end: None },
+        (false, true) => Suffrage::New,
+        (false, false) => Suffrage::Voter,
     })
 }
 

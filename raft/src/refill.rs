@@ -23,7 +23,7 @@ use crate::group::Group;
 use crate::incomplete::Incomplete;
 use crate::leadership::Leaderships;
 use crate::port::HardStateStore;
-use crate::standing::Standing;
+use crate::suffrage::Suffrage;
 use crate::transport::{LinkError, Transport};
 use crate::wire::{EndAnswer, Kind, Outgoing};
 
@@ -64,7 +64,7 @@ impl Refiller {
         loop {
             // Any answer since the loss will do: the least is reached first.
             end = end.min(self.leader_end().await);
-            self.group.stand(Standing::Refilling { end: Some(end) });
+            self.group.set_suffrage(Suffrage::Refilling { end: Some(end) });
             if self.is_applied(end).await {
                 break;
             }
@@ -72,7 +72,7 @@ impl Refiller {
         self.order.settled().await;
         match self.hard.save_refilling(id, false).await {
             Ok(()) => {
-                self.group.stand(Standing::Member);
+                self.group.set_suffrage(Suffrage::Voter);
                 tracing::info!(group = %id, end, "the log is complete again: this replica votes");
             }
             Err(error) => {

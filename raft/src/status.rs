@@ -76,6 +76,8 @@ pub struct Leadership {
 pub struct PeerStatus {
     /// Connected, and heard within the dead time.
     pub alive: bool,
+    /// Proven to be gone: silent for the dead time, or nobody listens at its address.
+    pub dead: bool,
     /// A connection with a completed hello stands.
     pub connected: bool,
     /// When the last frame came.

@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::watch;
 
-use crate::adapter::{Fatal, GroupSignals, Metrics, Raft, RaftStoredMembership, from_log_id};
+use crate::adapter::{
+    Fatal, GroupSignals, Metrics, Raft, RaftStoredMembership, acked_at, from_log_id,
+};
 use crate::id::{GroupId, NodeId};
 use crate::leadership::Leaderships;
 use crate::status::{GroupStatus, Leadership, Role};
@@ -63,6 +66,7 @@ impl Watcher {
             *membership = Some(metrics.membership_config.clone());
         }
         self.signals.term.store(metrics.current_term, Ordering::Relaxed);
+        self.signals.acked.set(acked_at(metrics));
         let mut leadership_changed = false;
         self.status.send_if_modified(|status| {
             let before = (status.term, status.leader, status.is_leader);
@@ -83,13 +87,14 @@ impl Watcher {
             *status = fresh;
             changed
         });
-        self.publish_role();
         if leadership_changed {
             let status = self.status.borrow().clone();
             let term = status.term;
             let local = status.leader.map(|leader| Leadership { leader, term });
             self.leaderships.set_local(self.group, local, status.is_leader);
+            self.signals.announced.set(status.is_leader.then(Instant::now));
         }
+        self.publish_role();
     }
 
     fn status_of(&self, metrics: &Metrics, old: &GroupStatus) -> GroupStatus {

@@ -373,8 +373,6 @@ async fn start_raft(
     }));
     raft.timing = Timing {
         heartbeat_ms: config.raft.heartbeat_ms,
-        election_min_ms: config.raft.election_min_ms,
-        election_max_ms: config.raft.election_max_ms,
         peer_dead_ms: config.raft.peer_dead_ms,
         ..raft.timing
     };

@@ -5,8 +5,8 @@
 //! damage, by a read ─► another replica leads ─► closed here ─┴─► folder set aside
 //!                            ─► opened with an empty log ─► refilled by its group, without a vote
 //! ```
-//! Until another replica leads, one with damage stays: what can be read of it is served, its vote counts,
-//! and once Raft itself has come upon the damage it does not lead any more.
+//! Until another replica leads, one with damage stays: what can be read of it is served, and its vote
+//! counts, unless Raft itself has come upon the damage and ended its group.
 //!
 //! Nothing of this is noted anywhere: a crash before the folder is set aside finds the damage again, and
 //! after it there is a vote without a log, which the group takes for what it is.
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use jackdaw_raft::Standing;
+use jackdaw_raft::Suffrage;
 
 use super::lock;
 use super::reconciler::{Assigned, Reconciler};
@@ -112,30 +112,24 @@ impl Reconciler {
         assigned: Assigned,
     ) -> bool {
         let Some(reason) = partition.damage() else { return true };
-        let led_elsewhere = partition.hand_over().await;
-        if !led_elsewhere {
+        if !partition.hand_over().await {
             tracing::warn!(
                 partition = %assigned.name,
                 "its log is damaged, and stays until another replica leads"
             );
-            if partition.group().status().borrow().fault.is_none() {
-                return false;
-            }
-            // Raft came upon the damage, and its group has ended: the others may need this vote.
+            return false;
         }
         self.partitions.remove(assigned.topic, assigned.name.partition);
-        let opened = if !partition.close().await {
-            Err(anyhow::anyhow!("{reason}; it cannot be closed: restart the node"))
-        } else if led_elsewhere {
-            self.set_damaged_aside(&assigned, reason).await.map(|()| None)
+        let aside = if partition.close().await {
+            self.set_damaged_aside(&assigned, reason).await
         } else {
-            Ok(Some(reason))
+            Err(anyhow::anyhow!("{reason}; it cannot be closed: restart the node"))
         };
-        match opened {
-            Ok(damage) => self.start(image, assigned, damage).await,
+        match aside {
+            Ok(()) => self.start(image, assigned).await,
             Err(error) => self.note_out(&assigned, &error),
         }
-        led_elsewhere
+        true
     }
 
     pub(super) fn note_out(&self, assigned: &Assigned, error: &anyhow::Error) {
@@ -159,10 +153,10 @@ pub(super) fn quarantined(partitions: &PartitionSet, troubles: &Troubles) -> Vec
     let mut views: Vec<_> = out.collect();
     for partition in partitions.all() {
         let key = (partition.topic_id(), partition.name().partition);
-        let standing = *partition.group().standing().borrow();
-        let (state, reason) = match (standing, partition.damage()) {
+        let suffrage = *partition.group().suffrage().borrow();
+        let (state, reason) = match (suffrage, partition.damage()) {
             (_, Some(damage)) => (QuarantineState::Damaged, damage),
-            (Standing::Refilling { end }, None) => {
+            (Suffrage::Refilling { end }, None) => {
                 let known = troubles.get(&key).map(|trouble| trouble.reason.clone());
                 let state = match end {
                     Some(_) => QuarantineState::Refilling,
@@ -170,11 +164,11 @@ pub(super) fn quarantined(partitions: &PartitionSet, troubles: &Troubles) -> Vec
                 };
                 (state, known.unwrap_or_else(|| "its log was lost before this start".to_owned()))
             }
-            (Standing::New | Standing::Member, None) => continue,
+            (Suffrage::New | Suffrage::Voter, None) => continue,
         };
-        let end_index = match standing {
-            Standing::Refilling { end } => end,
-            Standing::New | Standing::Member => None,
+        let end_index = match suffrage {
+            Suffrage::Refilling { end } => end,
+            Suffrage::New | Suffrage::Voter => None,
         };
         let applied = partition.group().status().borrow().applied;
         views.push(QuarantineView {

@@ -36,10 +36,6 @@ use crate::storage::{
 /// Partitions opened at the same time: opening reads the log, which is bound by the disk.
 const OPENING_MAX: usize = 8;
 
-/// First wait for an election that the preferred leader called for; doubles up to the last.
-const ELECTION_FIRST: Duration = Duration::from_millis(20);
-const ELECTION_LAST: Duration = Duration::from_millis(640);
-
 /// Between two attempts to repair a replica while no other one leads.
 const REPAIR_RETRY: Duration = Duration::from_secs(5);
 
@@ -204,7 +200,7 @@ impl Reconciler {
             self.stop(&partition, deleted).await;
         }
         futures_util::stream::iter(plan.start)
-            .for_each_concurrent(OPENING_MAX, |assigned| self.start(image, assigned, None))
+            .for_each_concurrent(OPENING_MAX, |assigned| self.start(image, assigned))
             .await;
         futures_util::stream::iter(plan.repair)
             .map(|(partition, assigned)| self.repair(image, partition, assigned))
@@ -247,18 +243,12 @@ impl Reconciler {
         plan
     }
 
-    /// Opens a replica; one with known damage in its log votes, and does not lead.
-    pub(super) async fn start(
-        &self,
-        image: &MetadataImage,
-        assigned: Assigned,
-        damage: Option<String>,
-    ) {
+    pub(super) async fn start(&self, image: &MetadataImage, assigned: Assigned) {
         let Some(topic) = image.topic_by_id(assigned.topic) else {
             return;
         };
         let opened = match self.configs(topic) {
-            Ok(configs) => self.open_or_refetch(&assigned, configs, damage).await,
+            Ok(configs) => self.open_or_refetch(&assigned, configs).await,
             Err(error) => Err(error.into()),
         };
         match opened {
@@ -267,25 +257,15 @@ impl Reconciler {
         }
     }
 
-    async fn open_or_refetch(
-        &self,
-        assigned: &Assigned,
-        configs: Configs,
-        damage: Option<String>,
-    ) -> anyhow::Result<()> {
-        if let Err(error) = self.open(assigned, configs.clone(), damage).await {
+    async fn open_or_refetch(&self, assigned: &Assigned, configs: Configs) -> anyhow::Result<()> {
+        if let Err(error) = self.open(assigned, configs.clone()).await {
             self.give_up_log(assigned, error).await?;
-            self.open(assigned, configs, None).await?;
+            self.open(assigned, configs).await?;
         }
         Ok(())
     }
 
-    async fn open(
-        &self,
-        assigned: &Assigned,
-        configs: Configs,
-        damage: Option<String>,
-    ) -> anyhow::Result<()> {
+    async fn open(&self, assigned: &Assigned, configs: Configs) -> anyhow::Result<()> {
         let Assigned { name, topic, replicas } = assigned.clone();
         let group = partition_group(topic, name.partition);
         let hard_state = self.hard_states.load(group)?;
@@ -306,20 +286,16 @@ impl Reconciler {
             retention: configs.retention,
             compaction: configs.compaction,
             purges: self.purges.clone(),
-            damage,
             damaged: Arc::clone(&self.damaged),
             hard_state,
             node: &self.raft,
+            preferred: replicas.first().copied().map(node_of),
         })
         .await?;
-        let voters = replicas.iter().map(|broker| NodeId(broker.0 as u64)).collect();
+        let voters = replicas.iter().copied().map(node_of).collect();
         if let Err(error) = partition.group().initialize(voters).await {
             partition.close().await;
             return Err(error.into());
-        }
-        // A group of one elects itself.
-        if replicas.len() > 1 && replicas.first() == Some(&self.broker) {
-            tokio::spawn(call_election(Arc::clone(&partition)));
         }
         self.partitions.insert(partition);
         Ok(())
@@ -383,17 +359,6 @@ impl Reconciler {
     }
 }
 
-/// The preferred leader stands for election until anybody leads: the other replicas may not have
-/// opened the group yet, and then do not vote.
-async fn call_election(partition: Arc<Partition>) {
-    let mut role = partition.watch_role();
-    let mut wait = ELECTION_FIRST;
-    while role.borrow_and_update().leader.is_none() {
-        partition.group().elect().await;
-        let led = tokio::time::timeout(wait, role.wait_for(|role| role.leader.is_some()));
-        if matches!(led.await, Ok(Err(_))) {
-            return;
-        }
-        wait = (wait * 2).min(ELECTION_LAST);
-    }
+fn node_of(broker: BrokerId) -> NodeId {
+    NodeId(broker.0 as u64)
 }

@@ -104,17 +104,13 @@ impl Default for LimitConfig {
 pub struct RaftConfig {
     /// Interval of heartbeats between two nodes, ms.
     pub heartbeat_ms: u64,
-    /// Shortest wait before a follower without a leader stands for election, ms.
-    pub election_min_ms: u64,
-    /// Longest such wait, ms; each election draws between the two.
-    pub election_max_ms: u64,
     /// A peer silent for so long is dead, and the groups that it led are elected anew, ms.
     pub peer_dead_ms: u64,
 }
 
 impl Default for RaftConfig {
     fn default() -> Self {
-        Self { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 600, peer_dead_ms: 500 }
+        Self { heartbeat_ms: 100, peer_dead_ms: 500 }
     }
 }
 

@@ -49,7 +49,7 @@ async fn a_topic_comes_to_be_is_led_changed_and_deleted() {
     let id = wire::topic_id(topic.topic_id);
     let group = partition_group(id, PartitionIndex(0));
     let (log, machine) = (Arc::new(MemLog::default()), Arc::new(MemMachine::default()));
-    let open = node.raft.open_group(group, log, machine).await.unwrap();
+    let open = node.raft.open_group(group, log, machine, None).await.unwrap();
     let mut leadership = port.leadership();
     open.initialize(BTreeSet::from([NodeId(1)])).await.unwrap();
     while port.leader_of(id, PartitionIndex(0)).is_none() {

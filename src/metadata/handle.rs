@@ -72,8 +72,8 @@ pub fn partition_group(topic: TopicId, partition: PartitionIndex) -> GroupId {
 }
 
 impl Metadata {
-    /// Opens the metadata group of `node` over its log and its store, and campaigns for it if this
-    /// is the first of its voters.
+    /// Opens the metadata group of `node` over its log and its store; the first of its voters stands
+    /// first for election.
     ///
     /// The caller serves the node's calls: those of [`CALL_CHANGE`](super::CALL_CHANGE) go to this
     /// handle's [`CallHandler`](jackdaw_raft::CallHandler).
@@ -90,12 +90,9 @@ impl Metadata {
         let MetadataOptions { broker, voters, defaults, statics } = options;
         check_statics(&statics).map_err(MetadataError::Config)?;
         let machine = Arc::new(MetadataMachine::open(store)?);
-        let group = node.open_group(GroupId::METADATA, log, machine.clone()).await?;
+        let first = voters.first().copied().map(node_of);
+        let group = node.open_group(GroupId::METADATA, log, machine.clone(), first).await?;
         group.initialize(voters.iter().copied().map(node_of).collect()).await?;
-        // A group of one elects itself.
-        if voters.len() > 1 && voters.first() == Some(&broker) {
-            group.elect().await;
-        }
         tokio::spawn(take_snapshots(group.clone(), machine.clone()));
         let inner = Inner {
             broker,

@@ -19,9 +19,9 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    /// With what is known already, if anything is.
-    pub(super) fn new(known: Option<String>, wake: Arc<Notify>) -> Self {
-        Self { found: known.map_or_else(OnceLock::new, OnceLock::from), wake }
+    /// Nothing found yet.
+    pub(super) fn new(wake: Arc<Notify>) -> Self {
+        Self { found: OnceLock::new(), wake }
     }
 
     /// What was found.
@@ -79,7 +79,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_damage_stays_and_wakes_once() {
         let wake = Arc::new(Notify::new());
-        let damage = Damage::new(None, wake.clone());
+        let damage = Damage::new(wake.clone());
         let corrupt =
             |position| LogError::Corrupt { path: PathBuf::from("x"), position, what: "CRC".into() };
         assert!(damage.check(Ok(1)).is_ok());

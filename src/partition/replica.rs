@@ -100,14 +100,14 @@ pub struct OpenPartition<'a> {
     pub compaction: Option<CompactionLimits>,
     /// Told whenever there is something to purge.
     pub purges: PurgeSender,
-    /// What is known to be damaged in the log: the replica then votes, and does not lead.
-    pub damage: Option<String>,
     /// Woken when the log turns out to be damaged; see [`Partition::damage`].
     pub damaged: Arc<Notify>,
     /// The group's hard state, which says how far the log was known to be committed.
     pub hard_state: HardState,
     /// The node that the group runs on.
     pub node: &'a RaftNode,
+    /// The node that stands first for election where nobody leads.
+    pub preferred: Option<NodeId>,
 }
 
 /// One replica of one partition.
@@ -137,18 +137,16 @@ impl Partition {
     pub async fn open(open: OpenPartition<'_>) -> Result<Arc<Self>, OpenError> {
         let OpenPartition { name, topic_id, group: group_id, log, limits, .. } = open;
         let rebuilt = Rebuilt::from_log(&log, open.hard_state.committed)?;
-        let damage = Arc::new(Damage::new(open.damage, open.damaged));
+        let damage = Arc::new(Damage::new(open.damaged));
         let machine = PartitionMachine::new(log.clone(), rebuilt, open.purges, damage.clone());
         let machine = Arc::new(machine);
         let port = Arc::new(PartitionLog::new(log.clone(), damage.clone()));
         let node = open.node;
-        let group = match node.open_group(group_id, port, machine.clone()).await {
+        let opened = node.open_group(group_id, port, machine.clone(), open.preferred).await;
+        let group = match opened {
             Ok(group) => group,
             Err(error) => return Err(damage.found().map_or(error.into(), OpenError::Damaged)),
         };
-        if damage.found().is_some() {
-            group.renounce();
-        }
         let (queue, submissions) = mpsc::unbounded_channel();
         let producers = machine.producers();
         let sequencer = Sequencer::new(submissions, group.clone(), log.clone(), producers);
@@ -239,7 +237,8 @@ impl Partition {
         if known > current {
             return Err(PartitionError::UnknownEpoch { current });
         }
-        if !role.is_leader {
+        // One that lost sight of the majority may have been deposed without knowing.
+        if !role.is_leader || !self.group.is_confirmed() {
             return Err(PartitionError::NotLeader);
         }
         if !role.ready {

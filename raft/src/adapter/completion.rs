@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use openraft::OptionalSend;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
@@ -19,12 +20,52 @@ use crate::entry::Applied;
 use crate::error::ProposeError;
 
 /// What a group's completions and its watcher tell one another.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct GroupSignals {
     /// The current term, for error messages.
     pub(crate) term: AtomicU64,
+    /// When a majority last confirmed this node as the leader.
+    pub(crate) acked: Moment,
+    /// When the peers had been told that this node leads.
+    pub(crate) announced: Moment,
     /// A write was refused because the leader's lease ran out: a heartbeat would renew it.
     pub(crate) lease_expired: Notify,
+}
+
+/// An instant that is read and written by several tasks; none at first.
+#[derive(Debug)]
+pub(crate) struct Moment {
+    epoch: Instant,
+    /// Nanoseconds since `epoch`, plus one; 0 for none.
+    nanos: AtomicU64,
+}
+
+impl Moment {
+    fn none(epoch: Instant) -> Self {
+        Self { epoch, nanos: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn set(&self, at: Option<Instant>) {
+        let nanos = |at: Instant| at.saturating_duration_since(self.epoch).as_nanos() as u64 + 1;
+        self.nanos.store(at.map_or(0, nanos), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Option<Instant> {
+        let nanos = self.nanos.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.epoch + Duration::from_nanos(nanos))
+    }
+}
+
+impl Default for GroupSignals {
+    fn default() -> Self {
+        let epoch = Instant::now();
+        Self {
+            term: AtomicU64::new(0),
+            acked: Moment::none(epoch),
+            announced: Moment::none(epoch),
+            lease_expired: Notify::new(),
+        }
+    }
 }
 
 impl GroupSignals {

@@ -7,14 +7,26 @@ use openraft::{Config, SnapshotPolicy};
 use crate::error::RaftError;
 use crate::options::NodeOptions;
 
+/// For the answer of a voter that is asked to confirm its leader; it comes behind the syncs under way.
+const CONFIRM_MS: u64 = 1_000;
+/// For the answer to a candidate, which syncs its vote before it asks, as the voter does before it answers.
+const VOTE_MS: u64 = 1_500;
+/// A leader's lease, among voters and for writes. A year, because the time since a group was last heard of
+/// tells nothing here: nodes watch one another, and end the lease of a leader that is gone
+/// (`crate::succession`). Writes need no lease: a deposed leader commits none.
+const LEASE_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
+
 pub(crate) fn openraft_config(options: &NodeOptions) -> Result<Arc<Config>, RaftError> {
     let timing = &options.timing;
     let config = Config {
         cluster_name: options.cluster.to_string(),
-        heartbeat_interval: timing.heartbeat_ms,
-        election_timeout_min: timing.election_min_ms,
-        election_timeout_max: timing.election_max_ms,
+        heartbeat_interval: CONFIRM_MS,
+        election_timeout_min: VOTE_MS,
+        election_timeout_max: LEASE_MS,
         install_snapshot_timeout: timing.append_ms,
+        // Groups have no timers: elections are called for by `crate::succession`, and the node's own
+        // heartbeats stand for those of its groups.
+        enable_tick: false,
         // Bytes bound a message, in the log adapter; this only bounds the count of tiny entries.
         max_payload_entries: 4_096,
         // Snapshots are taken when the application asks, and the log is purged up to them.

@@ -19,5 +19,5 @@ pub(crate) use config::openraft_config;
 pub(crate) use log::LogStore;
 pub(crate) use machine::{Machine, SnapshotBuilt};
 pub(crate) use network::NetworkFactory;
-pub(crate) use serve::{handle_transfer, install_snapshot, probe};
+pub(crate) use serve::{disable_lease, handle_transfer, install_snapshot, probe, vote_of};
 pub(crate) use types::*;

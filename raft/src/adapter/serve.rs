@@ -4,7 +4,7 @@ use openraft::raft::{AppendEntriesResponse, TransferLeaderError};
 
 use super::machine::to_snapshot;
 use super::types::*;
-use crate::id::LogId;
+use crate::id::{LogId, NodeId};
 use crate::vote::Vote;
 use crate::wire::{SnapshotMessage, TransferAnswer, TransferMessage};
 
@@ -23,6 +23,26 @@ pub(crate) async fn probe(
         }
         AppendEntriesResponse::HigherVote(vote) => Err(AppendError::HigherVote(vote)),
     })
+}
+
+/// Ends the lease of the leader of `term`, who is gone: this replica may vote and stand. Nothing where a
+/// later term has begun by now.
+pub(crate) async fn disable_lease(raft: &Raft, term: u64) {
+    // What a leader says that hands over, to nobody: the lease ends, and no election begins.
+    const NOBODY: NodeId = NodeId(u64::MAX);
+    let vote = raft.with_raft_state(|state| *state.vote_ref()).await;
+    if let Ok(vote) = vote
+        && vote.leader_id.term == term
+    {
+        // Fails only where the group has ended, as above.
+        let _ = raft.handle_transfer_leader(TransferRequest::new(vote, NOBODY, None)).await;
+    }
+}
+
+/// The vote of this replica; an error where it has ended.
+pub(crate) async fn vote_of(raft: &Raft) -> Result<Vote, String> {
+    let vote = raft.with_raft_state(|state| *state.vote_ref()).await;
+    vote.map(|vote| from_vote(&vote)).map_err(|fatal| fatal.to_string())
 }
 
 /// Installs a leader's snapshot; the vote seen here.

@@ -55,7 +55,7 @@ impl Home {
     }
 
     pub(super) async fn open(&self, node: &RaftNode) -> Group {
-        node.open_group(GROUP, self.log.clone(), self.machine.clone()).await.unwrap()
+        node.open_group(GROUP, self.log.clone(), self.machine.clone(), None).await.unwrap()
     }
 }
 

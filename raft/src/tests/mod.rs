@@ -2,6 +2,8 @@
 
 mod cluster;
 mod conformance;
+mod partitions;
 mod peers;
 mod refill;
 mod retention;
+mod valve;

@@ -191,7 +191,7 @@ async fn nodes_without_a_replica_know_the_leader() {
 #[tokio::test]
 async fn options_are_checked() {
     let mut options = NodeOptions::new(NodeId(1), cluster_id(), BTreeMap::new());
-    options.timing.election_min_ms = options.timing.heartbeat_ms;
+    options.timing.peer_dead_ms = options.timing.heartbeat_ms;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let started = RaftNode::start(options, listener, Arc::<testing::MemHardState>::default()).await;
     assert!(matches!(started, Err(RaftError::Options(_))), "{started:?}");

@@ -3,6 +3,7 @@
 //! **Invariant:** strangers cost little: a bounded number of them at a time, 524 bytes each, for
 //! no longer than the connect time-out, and at most one log line per second.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,10 @@ async fn greet(
             if let Some(peer) = transport.peer(node) {
                 transport.attach(&peer, socket);
             }
+        }
+        // A peer that knocks: it wanted to know whether anybody listens.
+        Err(HelloError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+            tracing::debug!(%from, "a connection without a hello");
         }
         Err(reason) => {
             if let Some(held_back) = gate.open() {

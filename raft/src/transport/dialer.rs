@@ -1,9 +1,13 @@
-//! Keeps one peer of a greater id connected.
+//! Keeps one peer of a greater id connected, and finds out about one of a smaller id that left.
+//!
+//! The smaller id dials. Whoever is dialed only knocks, that is connects without a word, to learn whether
+//! anybody listens: a refusal proves at once what silence would prove later.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::handshake::{self, HelloError};
 use super::log_gate::LogGate;
@@ -19,8 +23,15 @@ const PAUSE_REFUSED: Duration = Duration::from_secs(1);
 /// Runs until the transport stops.
 pub(super) async fn run(transport: Arc<Transport>, peer: Arc<Peer>) {
     let mut stopped = transport.stopped();
+    let kept = async {
+        if transport.me() < peer.id() {
+            keep_connected(&transport, &peer).await;
+        } else {
+            keep_watch(&transport, &peer).await;
+        }
+    };
     tokio::select! {
-        () = keep_connected(&transport, &peer) => {}
+        () = kept => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
 }
@@ -39,6 +50,7 @@ async fn keep_connected(transport: &Arc<Transport>, peer: &Arc<Peer>) {
                 pause = PAUSE_FIRST;
             }
             Err(error) => {
+                note_refusal(transport, peer, &error);
                 let refused = matches!(error, HelloError::Refused(_) | HelloError::Decode(_));
                 if refused && let Some(held_back) = gate.open() {
                     tracing::warn!(peer = %peer.id(), %address, %error, held_back, "hello failed");
@@ -52,6 +64,35 @@ async fn keep_connected(transport: &Arc<Transport>, peer: &Arc<Peer>) {
                 let _ = tokio::time::timeout(step, addresses.changed()).await;
             }
         }
+    }
+}
+
+/// Knocks while the peer is not connected.
+async fn keep_watch(transport: &Arc<Transport>, peer: &Arc<Peer>) {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        if let Some(link) = peer.link() {
+            link.ended().await;
+            pause = PAUSE_FIRST;
+        }
+        let address = peer.address().borrow().clone();
+        let next = Instant::now() + pause;
+        let knock =
+            tokio::time::timeout(transport.timing().connect(), TcpStream::connect(&address));
+        if let Ok(Err(error)) = knock.await {
+            note_refusal(transport, peer, &error.into());
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+        tokio::time::sleep_until(next).await;
+    }
+}
+
+/// A machine that refuses a connection has nobody who listens: the peer's process is gone.
+fn note_refusal(transport: &Arc<Transport>, peer: &Arc<Peer>, error: &HelloError) {
+    let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    if matches!(error, HelloError::Io(error) if refused(error)) && peer.refused() {
+        tracing::warn!(peer = %peer.id(), "nobody listens at the peer's address: it is gone");
+        transport.refresh_statuses();
     }
 }
 

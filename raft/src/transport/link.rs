@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
@@ -57,6 +57,7 @@ type Waiting = HashMap<u64, oneshot::Sender<Result<Frame, LinkError>>>;
 
 pub(crate) struct Link {
     peer: Arc<Peer>,
+    since: Instant,
     queue: SendQueue,
     waiting: Mutex<Waiting>,
     next_id: AtomicU64,
@@ -70,6 +71,7 @@ impl Link {
     pub(super) fn new(peer: Arc<Peer>, limits: &Limits) -> Self {
         Self {
             peer,
+            since: Instant::now(),
             queue: SendQueue::new(limits.send_bytes_max),
             waiting: Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -82,6 +84,11 @@ impl Link {
 
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    /// When the connection was made.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

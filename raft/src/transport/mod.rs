@@ -3,7 +3,8 @@
 //! Who dials: **the node with the smaller id**. Both sides then ask and answer over that one
 //! connection. So no pair ever holds two connections that race, a connection is lost for both
 //! sides at once, and requests of one side keep their order. The price: the node with the greater
-//! id cannot reconnect by itself; its peer retries within 200 ms.
+//! id cannot reconnect by itself; its peer retries within 200 ms. It knocks meanwhile, to learn
+//! whether its peer is gone.
 //!
 //! ```text
 //! dialer ──┐                     ┌─ reader ── handler (requests) · pending (answers)
@@ -23,4 +24,5 @@ mod queue;
 mod switchboard;
 
 pub(crate) use link::{FrameHandler, Inbound, Link, LinkError, Pending};
+pub(crate) use peer::Peer;
 pub(crate) use switchboard::Transport;

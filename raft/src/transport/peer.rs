@@ -1,6 +1,15 @@
 //! Another node of the cluster: where it is, the connection to it, when it was heard.
+//!
+//! ```text
+//! connected ── connection lost ──► unclear ── silent for the dead time ──► dead
+//!     ▲                              │  └──── its port refuses: the process is gone ──► dead
+//!     └────────── connected ─────────┘
+//! ```
+//! **Invariant:** a peer is called dead only on proof: it was silent for the dead time (counted from
+//! this node's start where it was never heard), or its machine says that nobody listens there. A lost
+//! connection alone proves nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,8 +25,15 @@ pub(crate) struct Peer {
     link: Mutex<Option<Arc<Link>>>,
     /// The instant that the counters below count from.
     started: Instant,
-    /// Microseconds until the last frame, plus one; 0 before the first.
+    /// Microseconds until the last frame, or until silence began to count; 0 at the start.
     heard_us: AtomicU64,
+    /// Whether a frame has ever come.
+    was_heard: AtomicBool,
+    /// Its port refused a connection after it was heard last.
+    refused: AtomicBool,
+    /// Microseconds until the newest heartbeat was sent that the peer has echoed on the connection that
+    /// stands, plus one; 0 without one.
+    echoed_us: AtomicU64,
     /// Microseconds of the last round trip, plus one; 0 before the first.
     rtt_us: AtomicU64,
 }
@@ -30,6 +46,9 @@ impl Peer {
             link: Mutex::default(),
             started: Instant::now(),
             heard_us: AtomicU64::new(0),
+            was_heard: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            echoed_us: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),
         }
     }
@@ -59,9 +78,18 @@ impl Peer {
         self.slot().clone().filter(|link| !link.is_closed())
     }
 
+    /// Whether `link` is the connection that stands.
+    pub(crate) fn is_current(&self, link: &Link) -> bool {
+        self.slot().as_ref().is_some_and(|current| std::ptr::eq(&**current, link))
+    }
+
     pub(super) fn attach(&self, link: Arc<Link>) {
         self.heard();
-        let old = self.slot().replace(link);
+        let old = {
+            let mut slot = self.slot();
+            self.echoed_us.store(0, Ordering::Relaxed);
+            slot.replace(link)
+        };
         if let Some(old) = old {
             old.close();
         }
@@ -76,40 +104,72 @@ impl Peer {
 
     /// A frame came.
     pub(crate) fn heard(&self) {
-        self.heard_us.store(micros(self.started.elapsed()) + 1, Ordering::Relaxed);
+        self.heard_us.store(self.clock_us(), Ordering::Relaxed);
+        self.was_heard.store(true, Ordering::Relaxed);
+        if self.refused.load(Ordering::Relaxed) {
+            self.refused.store(false, Ordering::Relaxed);
+        }
     }
 
-    /// This peer's clock for round trips, in microseconds.
+    /// Silence counts from now on: this node was itself not listening.
+    pub(crate) fn excuse(&self) {
+        self.heard_us.store(self.clock_us(), Ordering::Relaxed);
+    }
+
+    /// Nobody listens at its address: whoever was heard there is gone. Whether that is news.
+    pub(super) fn refused(&self) -> bool {
+        self.link().is_none() && !self.refused.swap(true, Ordering::Relaxed)
+    }
+
+    /// This node's clock, in microseconds, for round trips.
     pub(crate) fn clock_us(&self) -> u64 {
         micros(self.started.elapsed())
     }
 
-    /// The echo of a heartbeat sent at `sent_us` came.
-    pub(crate) fn echoed(&self, sent_us: u64) {
-        let rtt = self.clock_us().saturating_sub(sent_us);
+    /// The echo of a heartbeat sent at `sent_us` came on `link`.
+    pub(crate) fn echoed(&self, link: &Link, sent_us: u64) {
+        let now = self.clock_us();
+        // An echo of what was never sent tells nothing.
+        let Some(rtt) = now.checked_sub(sent_us) else { return };
         self.rtt_us.store(rtt.saturating_add(1), Ordering::Relaxed);
+        let slot = self.slot();
+        if slot.as_ref().is_some_and(|current| std::ptr::eq(&**current, link)) {
+            self.echoed_us.fetch_max(sent_us.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the peer has heard this node without a break from `since` until less than `lease` ago,
+    /// and with it what was announced at `announced`: it has helped to elect nobody else since.
+    pub(crate) fn vouches(&self, since: Instant, announced: Instant, lease: Duration) -> bool {
+        let echoed = self.echoed_us.load(Ordering::Relaxed);
+        let Some(echoed) = echoed.checked_sub(1) else { return false };
+        // Frames keep their order: whoever echoes a heartbeat has taken in what was sent before it.
+        let sent = self.started + Duration::from_micros(echoed);
+        sent >= announced
+            && sent.elapsed() < lease
+            && self.link().is_some_and(|link| link.since() <= since)
     }
 
     /// Whether nothing was heard for `dead`.
     pub(crate) fn silent_for(&self, dead: Duration) -> bool {
-        match self.heard_us.load(Ordering::Relaxed) {
-            0 => true,
-            heard => {
-                let heard = Duration::from_micros(heard - 1);
-                self.started.elapsed().saturating_sub(heard) >= dead
-            }
-        }
+        let heard = Duration::from_micros(self.heard_us.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(heard) >= dead
+    }
+
+    /// Whether it is proven that the peer is gone, see this file's head.
+    pub(crate) fn is_dead(&self, dead: Duration) -> bool {
+        self.refused.load(Ordering::Relaxed) || self.silent_for(dead)
     }
 
     pub(crate) fn status(&self, dead: Duration) -> PeerStatus {
         let connected = self.link().is_some();
-        let since_start = |value: u64| value.checked_sub(1).map(Duration::from_micros);
+        let last_seen = self.started + Duration::from_micros(self.heard_us.load(Ordering::Relaxed));
         PeerStatus {
             alive: connected && !self.silent_for(dead),
+            dead: self.is_dead(dead),
             connected,
-            last_seen: since_start(self.heard_us.load(Ordering::Relaxed))
-                .map(|heard| self.started + heard),
-            rtt: since_start(self.rtt_us.load(Ordering::Relaxed)),
+            last_seen: self.was_heard.load(Ordering::Relaxed).then_some(last_seen),
+            rtt: self.rtt_us.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_micros),
         }
     }
 }

@@ -105,9 +105,7 @@ impl Transport {
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         peers.insert(node, peer.clone());
         drop(peers);
-        if self.me < node {
-            tokio::spawn(dialer::run(self.clone(), peer));
-        }
+        tokio::spawn(dialer::run(self.clone(), peer));
         self.refresh_statuses();
     }
 
@@ -143,7 +141,9 @@ impl Transport {
         self.statuses.send_if_modified(|known| {
             let same = known.len() == fresh.len()
                 && known.iter().zip(&fresh).all(|((node, old), (other, new))| {
-                    node == other && old.alive == new.alive && old.connected == new.connected
+                    node == other
+                        && (old.alive, old.dead, old.connected)
+                            == (new.alive, new.dead, new.connected)
                 });
             *known = Arc::new(fresh);
             !same

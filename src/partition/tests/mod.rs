@@ -103,10 +103,10 @@ impl Node {
             retention: RetentionPolicy::default(),
             compaction: None,
             purges: mpsc::unbounded_channel().0,
-            damage: None,
             damaged: Arc::default(),
             hard_state: self.hard.load(GROUP).unwrap(),
             node: &raft,
+            preferred: None,
         });
         let partition = partition.await.unwrap();
         partition.group().initialize(voters).await.unwrap();

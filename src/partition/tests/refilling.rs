@@ -1,6 +1,6 @@
 //! A crash at each step of getting a lost log back.
 
-use jackdaw_raft::Standing;
+use jackdaw_raft::Suffrage;
 
 use super::*;
 
@@ -57,9 +57,9 @@ async fn comes_back_from(left: Left) {
     produce_all(&partition, 40..45).await;
     nodes.restart(away).await;
     let back = Arc::clone(nodes.0[away].partition());
-    let mut standing = back.group().standing();
-    assert!(standing.borrow().is_refilling() || matches!(left, Left::All), "{left:?}");
-    let member = standing.wait_for(|standing| *standing == Standing::Member);
+    let mut suffrage = back.group().suffrage();
+    assert!(suffrage.borrow().is_refilling() || matches!(left, Left::All), "{left:?}");
+    let member = suffrage.wait_for(|suffrage| *suffrage == Suffrage::Voter);
     drop(tokio::time::timeout(SOON, member).await.unwrap().unwrap());
     assert!(back.high_watermark() >= Offset(45), "{left:?}: a member before it had everything");
     let after = hard.load(GROUP).unwrap();

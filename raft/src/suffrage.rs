@@ -2,7 +2,7 @@
 
 /// What a replica is in its group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum Suffrage {
     /// It has no log and never had one: it votes once it was [initialized](crate::Group::initialize).
     #[default]
     New,
@@ -13,10 +13,10 @@ pub enum Standing {
         end: Option<u64>,
     },
     /// It votes and may lead.
-    Member,
+    Voter,
 }
 
-impl Standing {
+impl Suffrage {
     /// Whether the replica is without the log that it once had.
     pub fn is_refilling(self) -> bool {
         matches!(self, Self::Refilling { .. })

@@ -1,0 +1,345 @@
+//! Elections: whose group has lost its leader, who stands for it, and when.
+//!
+//! Groups have no timers. One task looks over all groups of the node whenever a peer, a leadership or a
+//! group has changed, and while any group is without a leader:
+//!
+//! ```text
+//! led ──► leader gone, or group vacant ──► release the lease ──► stand, when it is this node's turn
+//!  ▲                                                                │ again, ever more rarely
+//!  └────────────────────── somebody leads ◄─────────────────────────┘
+//! ```
+//! The voters that live stand one after the other, a different one first for each group, so that a dead
+//! node's groups spread over the survivors and votes are not split.
+//!
+//! **Invariant:** as long as a leader lives and says that it leads, no voter that hears it helps anybody
+//! to depose it ([`admit`]), however long its group was idle: that is what makes it safe to answer
+//! reads on the word of peers ([`crate::Group::is_confirmed`]).
+//! Deliberately elsewhere: the rules of votes (openraft), and whether peers live ([`crate::transport`]).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::adapter::disable_lease;
+use crate::group::Group;
+use crate::id::{GroupId, NodeId};
+use crate::leadership::{Leaderships, Standing};
+use crate::registry::Registry;
+use crate::status::GroupStatus;
+use crate::transport::Transport;
+
+/// Between the turns of two voters: about two round trips and syncs of a busy machine.
+const TURN: Duration = Duration::from_millis(60);
+/// Between two attempts of the same voter; doubles up to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_LAST: Duration = Duration::from_secs(2);
+/// Between two looks over all groups, so that a storm of changes costs one look, not one each.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
+/// What the task works with.
+pub(crate) struct Succession {
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) leaderships: Arc<Leaderships>,
+    /// Told of every change that may matter.
+    pub(crate) wake: Arc<Notify>,
+}
+
+/// What is remembered of a group between two looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    Led,
+    Orphan(Orphan),
+}
+
+/// A group without a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Orphan {
+    /// The term, and what is known of its leader: a change of either begins anew.
+    of: (u64, Standing),
+    /// When voters may vote; `None` once they may.
+    release: Option<Instant>,
+    /// When this node stands, if it has a vote.
+    stand: Instant,
+    /// How often it has.
+    attempts: u32,
+}
+
+/// What to do about a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    /// Whoever led it no longer does: this replica may vote.
+    Release,
+    /// As `Release`, and stand for election.
+    Stand,
+}
+
+impl Succession {
+    /// Runs until the node stops.
+    pub(crate) async fn run(self) {
+        let mut stopped = self.transport.stopped();
+        let mut watches = HashMap::new();
+        let mut next = None;
+        loop {
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = sleep_until(next) => {}
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            }
+            next = self.look(&mut watches);
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    /// Looks over all groups; when to look again where nothing wakes the task before.
+    fn look(&self, watches: &mut HashMap<GroupId, Watch>) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let before = std::mem::take(watches);
+        let heartbeat = self.transport.timing().heartbeat();
+        for group in self.registry.all() {
+            let status = group.status().borrow().clone();
+            let id = group.id();
+            if status.fault.is_some() {
+                continue;
+            }
+            if status.is_leader {
+                watches.insert(id, Watch::Led);
+                if self.leaderships.is_outdated(id, status.term) {
+                    // Somebody leads a later term: whoever is asked to confirm this one says so.
+                    tokio::spawn(async move { group.beat().await });
+                    next = earlier(next, Instant::now() + heartbeat);
+                }
+                continue;
+            }
+            let standing = self.leaderships.standing(id, status.leader, status.term);
+            let me = self.transport.me();
+            let turn = turn(id, me, group.preferred(), &status, |node| self.is_dead(node));
+            let old = before.get(&id).copied();
+            let (watch, step) =
+                decide(old, (status.term, standing), turn, heartbeat, Instant::now());
+            if let Watch::Orphan(orphan) = watch {
+                let due = orphan.release.unwrap_or(orphan.stand);
+                if turn.is_some() {
+                    next = earlier(next, due);
+                }
+            }
+            if step != Step::Nothing {
+                // Not awaited: a group waits for its disk, and the others must not.
+                tokio::spawn(act(group, status.term, step));
+            }
+            watches.insert(id, watch);
+        }
+        next
+    }
+
+    fn is_dead(&self, node: NodeId) -> bool {
+        let dead = self.transport.timing().peer_dead();
+        self.transport.peer(node).is_none_or(|peer| peer.is_dead(dead))
+    }
+}
+
+async fn act(group: Group, term: u64, step: Step) {
+    disable_lease(group.raft(), term).await;
+    if step == Step::Stand {
+        tracing::debug!(group = %group.id(), term, "standing for election");
+        group.elect().await;
+    }
+}
+
+fn earlier(known: Option<Instant>, other: Instant) -> Option<Instant> {
+    Some(known.map_or(other, |known| known.min(other)))
+}
+
+/// Whether a candidate's question may be put to this node's replica of `group`. Releases the lease of
+/// a leader that is gone.
+pub(crate) async fn admit(leaderships: &Leaderships, group: &Group) -> bool {
+    let status = group.status().borrow().clone();
+    if status.is_leader {
+        return !group.is_confirmed();
+    }
+    match leaderships.standing(group.id(), status.leader, status.term) {
+        Standing::Led | Standing::Unclear => false,
+        Standing::Gone | Standing::Vacant => {
+            disable_lease(group.raft(), status.term).await;
+            true
+        }
+        Standing::Unclaimed => true,
+    }
+}
+
+/// This node's place among the voters that stand, 0 for the first; `None` where it has no vote.
+fn turn(
+    group: GroupId,
+    me: NodeId,
+    preferred: Option<NodeId>,
+    status: &GroupStatus,
+    is_dead: impl Fn(NodeId) -> bool,
+) -> Option<u32> {
+    let voters: &BTreeSet<NodeId> = &status.voters;
+    if !voters.contains(&me) {
+        return None;
+    }
+    let live: Vec<_> =
+        voters.iter().copied().filter(|node| *node == me || !is_dead(*node)).collect();
+    if preferred == Some(me) {
+        return Some(0);
+    }
+    let offset = group.spread() as usize % live.len();
+    let others = live.iter().cycle().skip(offset).take(live.len());
+    let preferred = preferred.filter(|node| live.contains(node));
+    let order =
+        preferred.into_iter().chain(others.copied().filter(|node| Some(*node) != preferred));
+    order.into_iter().position(|node| node == me).map(|place| place as u32)
+}
+
+/// What becomes of a group that this node does not lead.
+fn decide(
+    old: Option<Watch>,
+    of: (u64, Standing),
+    turn: Option<u32>,
+    heartbeat: Duration,
+    now: Instant,
+) -> (Watch, Step) {
+    let grace = match (old, of.1) {
+        (_, Standing::Led | Standing::Unclear) => return (Watch::Led, Step::Nothing),
+        (_, Standing::Gone) => Duration::ZERO,
+        // At the start of a node there is no candidate that is about to win.
+        (None, Standing::Vacant) => Duration::ZERO,
+        // A leader of this moment may not have said so yet.
+        (_, Standing::Vacant | Standing::Unclaimed) => 2 * heartbeat,
+    };
+    let mut orphan = match old {
+        Some(Watch::Orphan(orphan)) if orphan.of == of => orphan,
+        _ => {
+            let release = now + grace;
+            Orphan { of, release: Some(release), stand: release + wait(turn), attempts: 0 }
+        }
+    };
+    if turn.is_some() && now >= orphan.stand {
+        let pause = (RETRY_FIRST * 2_u32.pow(orphan.attempts.min(8))).min(RETRY_LAST);
+        orphan.stand = now + pause.mul_f64(rand::random_range(0.75..1.25)) + wait(turn);
+        orphan.attempts += 1;
+        orphan.release = None;
+        return (Watch::Orphan(orphan), Step::Stand);
+    }
+    let step = match orphan.release.take_if(|release| now >= *release) {
+        Some(_) => Step::Release,
+        None => Step::Nothing,
+    };
+    (Watch::Orphan(orphan), step)
+}
+
+fn wait(turn: Option<u32>) -> Duration {
+    TURN * turn.unwrap_or(0)
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEAT: Duration = Duration::from_millis(100);
+    const GROUP: GroupId = GroupId { topic: 7, partition: 0 };
+
+    fn status(voters: &[u64]) -> GroupStatus {
+        let voters = Arc::new(voters.iter().map(|id| NodeId(*id)).collect());
+        GroupStatus { voters, ..GroupStatus::default() }
+    }
+
+    fn places(preferred: Option<u64>, dead: &[u64]) -> Vec<Option<u32>> {
+        let status = status(&[1, 2, 3]);
+        let preferred = preferred.map(NodeId);
+        let place = |me| turn(GROUP, NodeId(me), preferred, &status, |node| dead.contains(&node.0));
+        (1..=4).map(place).collect()
+    }
+
+    #[test]
+    fn every_voter_has_a_turn_of_its_own() {
+        for preferred in [None, Some(1), Some(2), Some(3), Some(9)] {
+            let mut found = places(preferred, &[]);
+            assert_eq!(found.pop(), Some(None), "a node without a vote");
+            if let Some(first @ 1..=3) = preferred {
+                assert_eq!(found[first as usize - 1], Some(0));
+            }
+            found.sort();
+            assert_eq!(found, [Some(0), Some(1), Some(2)], "preferred: {preferred:?}");
+        }
+    }
+
+    #[test]
+    fn the_dead_have_no_turn() {
+        let found = places(Some(1), &[1]);
+        let mut live = found[1..3].to_vec();
+        live.sort();
+        assert_eq!(live, [Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn first_turns_are_spread_over_the_voters() {
+        let status = status(&[1, 2, 3]);
+        let mut first = [0; 3];
+        for partition in 0..300 {
+            let group = GroupId { topic: 7, partition };
+            for me in 1..=3 {
+                if turn(group, NodeId(me), None, &status, |_| false) == Some(0) {
+                    first[me as usize - 1] += 1;
+                }
+            }
+        }
+        assert_eq!(first.iter().sum::<u32>(), 300);
+        assert!(first.iter().all(|count| (70..=130).contains(count)), "{first:?}");
+    }
+
+    #[tokio::test]
+    async fn a_dead_leader_is_succeeded_at_once_and_a_silent_one_after_a_grace() {
+        let now = Instant::now();
+        let gone = (5, Standing::Gone);
+        let (_, step) = decide(Some(Watch::Led), gone, Some(0), BEAT, now);
+        assert_eq!(step, Step::Stand);
+        let (second, step) = decide(Some(Watch::Led), gone, Some(1), BEAT, now);
+        assert_eq!(step, Step::Release, "voters may vote before it is their own turn");
+        let (second, step) = decide(Some(second), gone, Some(1), BEAT, now);
+        assert_eq!(step, Step::Nothing, "they are told once");
+        let (_, step) = decide(Some(second), gone, Some(1), BEAT, now + TURN);
+        assert_eq!(step, Step::Stand);
+        let silent = (5, Standing::Unclaimed);
+        let (watch, step) = decide(Some(Watch::Led), silent, Some(0), BEAT, now);
+        assert_eq!(step, Step::Nothing);
+        let (_, step) = decide(Some(watch), silent, Some(0), BEAT, now + 2 * BEAT);
+        assert_eq!(step, Step::Stand);
+        let (watch, step) = decide(None, (0, Standing::Vacant), Some(0), BEAT, now);
+        assert_eq!(step, Step::Stand, "a new group");
+        let (watch, step) = decide(Some(watch), (0, Standing::Vacant), Some(0), BEAT, now);
+        assert_eq!(step, Step::Nothing, "not again at once");
+        let (_, step) = decide(Some(watch), (1, Standing::Led), Some(0), BEAT, now + BEAT * 100);
+        assert_eq!(step, Step::Nothing);
+    }
+
+    #[tokio::test]
+    async fn attempts_become_rarer_but_never_end() {
+        let mut now = Instant::now();
+        let mut watch = None;
+        let mut stood = Vec::new();
+        for _ in 0..20_000 {
+            let (next, step) = decide(watch, (0, Standing::Vacant), Some(0), BEAT, now);
+            watch = Some(next);
+            if step == Step::Stand {
+                stood.push(now);
+            }
+            now += Duration::from_millis(5);
+        }
+        assert!((45..=75).contains(&stood.len()), "{} attempts in 100 s", stood.len());
+        let last = stood.windows(2).last().unwrap();
+        assert!(last[1] - last[0] <= RETRY_LAST.mul_f64(1.3));
+    }
+}

@@ -1,0 +1,219 @@
+//! Cables are cut between nodes whose groups were idle: whoever was cut off stops to answer before
+//! another is elected, and nothing acknowledged is lost.
+//!
+//! `JACKDAW_SEED=n JACKDAW_ROUNDS=n cargo test -p jackdaw-raft partitions` repeats or prolongs a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::cluster::{SOON, cluster_id, within};
+use super::valve::{Cut, Valve};
+use crate::testing::{MemHardState, MemLog, MemMachine};
+use crate::*;
+
+const NODES: usize = 3;
+const GROUPS: u32 = 6;
+/// From a cut, until a group whose majority can talk takes writes again.
+const WRITABLE: Duration = Duration::from_secs(5);
+
+struct Node {
+    raft: RaftNode,
+    groups: Vec<Group>,
+    machines: Vec<Arc<MemMachine>>,
+}
+
+struct Network {
+    nodes: Vec<Node>,
+    /// By dialer and dialed.
+    cables: BTreeMap<(usize, usize), Valve>,
+}
+
+impl Network {
+    async fn start() -> Self {
+        let listeners: Vec<_> =
+            (0..NODES).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let mut cables = BTreeMap::new();
+        for from in 0..NODES {
+            for to in 0..NODES {
+                let address = listeners[to].local_addr().unwrap();
+                cables.insert((from, to), Valve::to(address).await);
+            }
+        }
+        let mut nodes = Vec::new();
+        for (at, listener) in listeners.into_iter().enumerate() {
+            let id = |at: usize| NodeId(at as u64 + 1);
+            let peers = (0..NODES).map(|to| (id(to), cables[&(at, to)].address.to_string()));
+            let options = NodeOptions::new(id(at), cluster_id(), peers.collect());
+            let hard = Arc::new(MemHardState::default());
+            let raft = RaftNode::start(options, listener, hard).await.unwrap();
+            let (mut groups, mut machines) = (Vec::new(), Vec::new());
+            for partition in 0..GROUPS {
+                let (log, machine) = (Arc::new(MemLog::default()), Arc::<MemMachine>::default());
+                let group = GroupId { topic: 9, partition };
+                let group = raft.open_group(group, log, machine.clone(), None).await.unwrap();
+                let voters: BTreeSet<_> = (0..NODES).map(id).collect();
+                group.initialize(voters).await.unwrap();
+                groups.push(group);
+                machines.push(machine);
+            }
+            nodes.push(Node { raft, groups, machines });
+        }
+        Self { nodes, cables }
+    }
+
+    /// Cuts what `at` sends to the others, what it hears of them, or both.
+    fn isolate(&self, at: usize, sends: bool, hears: bool) {
+        for ((from, to), cable) in &self.cables {
+            if *from == at {
+                cable.set(Cut { there: sends, back: hears });
+            } else if *to == at {
+                cable.set(Cut { there: hears, back: sends });
+            }
+        }
+    }
+
+    /// Cuts a single pair of nodes.
+    fn cut_pair(&self, one: usize, other: usize) {
+        for ((from, to), cable) in &self.cables {
+            if (*from == one && *to == other) || (*from == other && *to == one) {
+                cable.set(Cut { there: true, back: true });
+            }
+        }
+    }
+
+    fn heal(&self) {
+        self.cables.values().for_each(|cable| cable.set(Cut::default()));
+    }
+
+    /// Proposes `payload` wherever the group is led, until it is acknowledged.
+    async fn write(&self, group: usize, payload: &Bytes, within: Duration) -> Result<(), String> {
+        let begun = Instant::now();
+        let mut last = "nobody led".to_owned();
+        while begun.elapsed() < within {
+            for node in &self.nodes {
+                if !node.groups[group].is_confirmed() {
+                    continue;
+                }
+                let proposed = node.groups[group].propose(vec![Data::new(payload.clone())]).await;
+                let Ok(mut receivers) = proposed else { continue };
+                let answer = tokio::time::timeout(Duration::from_millis(500), receivers.remove(0));
+                match answer.await {
+                    Ok(Ok(Ok(_))) => return Ok(()),
+                    other => last = format!("{other:?}"),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let status = |node: &Node| format!("{:?}", *node.groups[group].status().borrow());
+        let statuses: Vec<_> = self.nodes.iter().map(status).collect();
+        Err(format!("{last}\n{}", statuses.join("\n")))
+    }
+
+    /// Each node's term where it may answer as the leader of a group.
+    fn answering(&self, group: usize) -> Vec<Option<u64>> {
+        let term = |node: &Node| {
+            let group = &node.groups[group];
+            let term = group.role().borrow().term;
+            group.is_confirmed().then_some(term)
+        };
+        self.nodes.iter().map(term).collect()
+    }
+
+    /// Whether two nodes answered for a group, both before and after one another.
+    fn two_answer(&self, group: usize) -> Option<String> {
+        let (first, second) = (self.answering(group), self.answering(group));
+        let both = first.iter().zip(&second).filter(|(a, b)| a.is_some() && a == b).count();
+        (both > 1).then(|| format!("group {group}: {first:?}, {second:?}"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_cut_off_stops_answering_before_another_leads() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("JACKDAW_SEED").unwrap_or_else(rand::random);
+    let rounds = number("JACKDAW_ROUNDS").unwrap_or(6);
+    println!("JACKDAW_SEED={seed} JACKDAW_ROUNDS={rounds}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let network = Arc::new(Network::start().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let observer = {
+        let (network, stop) = (network.clone(), stop.clone());
+        tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                for group in 0..GROUPS as usize {
+                    if let Some(found) = network.two_answer(group) {
+                        return Some(found);
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            None
+        })
+    };
+    let mut written: Vec<Vec<Bytes>> = vec![Vec::new(); GROUPS as usize];
+    let mut longest = Duration::ZERO;
+    let mut count = 0_u64;
+    let mut write = async |group: usize, limit| {
+        let payload = Bytes::copy_from_slice(&count.to_be_bytes());
+        count += 1;
+        let begun = Instant::now();
+        let outcome = network.write(group, &payload, limit).await;
+        assert!(outcome.is_ok(), "seed {seed}, group {group}: {}", outcome.unwrap_err());
+        written[group].push(payload);
+        begun.elapsed()
+    };
+    for group in 0..GROUPS as usize {
+        write(group, SOON).await;
+    }
+    for round in 0..rounds {
+        let leader = |group: usize| {
+            network.answering(group).iter().position(Option::is_some).unwrap_or_default()
+        };
+        let at = leader(random.random_range(0..GROUPS as usize));
+        match random.random_range(0..4) {
+            0 => network.isolate(at, true, true),
+            1 => network.isolate(at, true, false),
+            2 => network.isolate(at, false, true),
+            _ => network.cut_pair(at, (at + random.random_range(1..NODES)) % NODES),
+        }
+        // Groups that were idle until now, most of them.
+        let first = random.random_range(0..GROUPS as usize);
+        for group in [first, (first + 1) % GROUPS as usize] {
+            longest = longest.max(write(group, WRITABLE).await);
+        }
+        network.heal();
+        if round % 2 == 0 {
+            write(random.random_range(0..GROUPS as usize), WRITABLE).await;
+        }
+    }
+    network.heal();
+    for group in 0..GROUPS as usize {
+        write(group, WRITABLE).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let doubled = observer.await.unwrap();
+    assert_eq!(doubled, None, "seed {seed}: two nodes answered as leaders");
+    for (group, written) in written.iter().enumerate() {
+        let mut all: Vec<Arc<Vec<Bytes>>> = Vec::new();
+        for node in &network.nodes {
+            let mut payloads = node.machines[group].payloads();
+            let has_last = |found: &Arc<Vec<Bytes>>| found.last() == written.last();
+            let found = within("every node applies everything", payloads.wait_for(has_last)).await;
+            all.push(found.unwrap().clone());
+        }
+        assert!(all.iter().all(|found| *found == all[0]), "seed {seed}: replicas differ");
+        let missing = written.iter().find(|payload| !all[0].contains(payload));
+        assert_eq!(missing, None, "seed {seed}, group {group}: an acknowledged write is lost");
+    }
+    println!("longest time until a formerly idle group was written to: {longest:?}");
+    for node in &network.nodes {
+        node.raft.shutdown().await;
+    }
+}
