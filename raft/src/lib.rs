@@ -28,7 +28,9 @@
 //!    of the cluster, also for those without a replica here.
 //! 10. **Calls**: [`RaftNode::call`] carries the application's own requests over the same
 //!     connections, with a deadline.
-//! 11. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
+//! 11. **Handing over**: [`RaftNode::hand_over`] gives away what a node leads before it stops; by itself it
+//!    gives groups back to the nodes that are preferred for them.
+//! 12. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
 //!     use any more.
 //!
 //! Terms are leader epochs: one leader per term, and only a term's first entry is
@@ -48,6 +50,7 @@ mod entry;
 mod error;
 mod flushed;
 mod group;
+mod handover;
 mod id;
 mod inbound;
 mod lane;
