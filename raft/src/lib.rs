@@ -29,7 +29,7 @@
 //! 10. **Calls**: [`RaftNode::call`] carries the application's own requests over the same
 //!     connections, with a deadline.
 //! 11. **Handing over**: [`RaftNode::hand_over`] gives away what a node leads before it stops; by itself it
-//!    gives groups back to the nodes that are preferred for them.
+//!     gives groups back to the nodes that are preferred for them.
 //! 12. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
 //!     use any more.
 //!
