@@ -88,6 +88,16 @@ impl Client {
         self.send(&request, 4);
     }
 
+    /// Reads a whole response into `buffer` without a look at it; its bytes, without their length.
+    pub(crate) fn take(&mut self, buffer: &mut Vec<u8>) -> usize {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).unwrap();
+        let length = i32::from_be_bytes(length) as usize;
+        buffer.resize(buffer.len().max(length), 0);
+        self.stream.read_exact(&mut buffer[..length]).unwrap();
+        length
+    }
+
     /// The bytes of the records asked for, and the offset after them.
     pub(crate) fn records(&mut self, offset: i64) -> (usize, i64) {
         let answer = self.receive::<FetchRequest>(4);

@@ -1,5 +1,5 @@
 //! CPU time of a broker per GB that one consumer reads from the page cache, against a bare loop of
-//! `sendfile(2)` over the same files to the same kind of socket.
+//! `sendfile(2)` over the same files, in slices of the same size, to the same client.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,18 +19,24 @@ pub(crate) fn run(gb: usize) {
     client.create_topic();
     client.produce(gb * 1_000_000_000 / BATCH);
     let files = broker.segments();
+    let shape = Shape::ask(&broker);
+    // The segments' own heads take a little of what is there.
+    let count = gb * 1_000_000_000 / BATCH - files.len();
+    let gb = (count * shape.batch_bytes) as f64 / 1e9;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let (bytes, cpu, took) = consume(&broker);
-        let loop_cpu = sendfile_loop(&files, bytes);
+        let (cpu, begun) = (broker.cpu(), Instant::now());
+        consume(broker.port, shape, count);
+        let (cpu, took) = (broker.cpu() - cpu, begun.elapsed());
+        let loop_cpu = bare_loop(&files, shape, count);
         if round > 0 {
             // The first one warms up.
-            ours.push(cpu.as_secs_f64() / bytes as f64 * 1e9);
-            bare.push(loop_cpu.as_secs_f64() / bytes as f64 * 1e9);
+            ours.push(cpu.as_secs_f64() / gb);
+            bare.push(loop_cpu.as_secs_f64() / gb);
         }
         println!(
             "  round {round}: {:.2} GB/s, broker {:.3} s, bare loop {:.3} s of CPU time",
-            bytes as f64 / took.as_secs_f64() / 1e9,
+            gb / took.as_secs_f64(),
             cpu.as_secs_f64(),
             loop_cpu.as_secs_f64()
         );
@@ -44,65 +50,75 @@ pub(crate) fn run(gb: usize) {
     println!("  ratio      {:.2} (bar: 1.3)", ours / bare);
 }
 
-fn consume(broker: &Broker) -> (usize, Duration, Duration) {
-    let mut client = Client::connect(broker.port);
-    let (mut offset, mut bytes) = (0, 0);
-    let (cpu, begun) = (broker.cpu(), Instant::now());
-    loop {
-        client.ask(offset);
-        let (got, next) = client.records(offset);
-        if got == 0 {
-            return (bytes, broker.cpu() - cpu, begun.elapsed());
-        }
-        (offset, bytes) = (next, bytes + got);
+/// What every response looks like: one batch behind a head.
+#[derive(Clone, Copy)]
+struct Shape {
+    response_bytes: usize,
+    batch_bytes: usize,
+    batch_records: i64,
+}
+
+impl Shape {
+    /// Of the first response.
+    fn ask(broker: &Broker) -> Self {
+        let mut client = Client::connect(broker.port);
+        client.ask(0);
+        let (batch_bytes, batch_records) = client.records(0);
+        client.ask(0);
+        let response_bytes = client.take(&mut Vec::new());
+        Self { response_bytes, batch_bytes, batch_records }
+    }
+
+    fn head_bytes(&self) -> usize {
+        self.response_bytes - self.batch_bytes
     }
 }
 
-fn sendfile_loop(files: &[PathBuf], bytes: usize) -> Duration {
+/// Reads `count` batches from whoever listens on `port`: the same for the broker and for the bare loop.
+fn consume(port: u16, shape: Shape, count: usize) {
+    let mut client = Client::connect(port);
+    let mut buffer = Vec::new();
+    for at in 0..count {
+        client.ask(at as i64 * shape.batch_records);
+        assert_eq!(client.take(&mut buffer), shape.response_bytes);
+    }
+}
+
+/// A thread that answers each request with a head and a batch's bytes by `sendfile(2)`, and its CPU time.
+fn bare_loop(files: &[PathBuf], shape: Shape, count: usize) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let files = files.to_vec();
+    let port = listener.local_addr().unwrap().port();
+    let files: Vec<File> = files.iter().map(|path| File::open(path).unwrap()).collect();
     let sender = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         stream.set_nodelay(true).unwrap();
         let task = Path::new("/proc/thread-self").canonicalize().unwrap();
         let before = cpu_of(&task);
-        let (mut left, mut asked) = (bytes, 0);
-        for path in files {
-            let file = File::open(path).unwrap();
-            let mut at = 0;
-            let end = file.metadata().unwrap().len().min(left as u64);
+        let mut head = vec![0; 4 + shape.head_bytes()];
+        head[..4].copy_from_slice(&(shape.response_bytes as u32).to_be_bytes());
+        let slices = files.iter().flat_map(|file| {
+            let whole = file.metadata().unwrap().len() / shape.batch_bytes as u64;
+            (0..whole).map(move |at| (file, at * shape.batch_bytes as u64))
+        });
+        for (file, mut at) in slices.take(count) {
+            read_request(&mut stream);
+            rustix::net::send(&stream, &head, rustix::net::SendFlags::MORE).unwrap();
+            let end = at + shape.batch_bytes as u64;
             while at < end {
-                if asked == 0 {
-                    // A slice per request, as a consumer asks for them.
-                    let mut request = [0; 100];
-                    stream.read_exact(&mut request).unwrap();
-                    asked = BATCH;
-                }
-                let most = asked.min((end - at) as usize);
-                let sent = rustix::fs::sendfile(&stream, &file, Some(&mut at), most).unwrap();
+                let left = (end - at) as usize;
+                let sent = rustix::fs::sendfile(&stream, file, Some(&mut at), left).unwrap();
                 assert!(sent > 0);
-                asked -= sent;
             }
-            left -= end as usize;
         }
         cpu_of(&task) - before
     });
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_nodelay(true).unwrap();
-    let mut buffer = vec![0; BATCH];
-    let mut got = 0;
-    let mut asked = 0;
-    while got < bytes {
-        if got >= asked {
-            std::io::Write::write_all(&mut stream, &[0; 100]).unwrap();
-            asked += BATCH;
-        }
-        match stream.read(&mut buffer) {
-            Ok(0) | Err(_) => break,
-            Ok(n) => got += n,
-        }
-    }
-    drop(stream);
+    consume(port, shape, count);
     sender.join().unwrap()
+}
+
+fn read_request(stream: &mut TcpStream) {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut request = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut request).unwrap();
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::ReadPolicy;
 use openraft::errors::{InitializeError, LinearizableReadError, RaftError as OpenraftError};
@@ -255,6 +255,12 @@ impl Group {
             signals.lease_expired.notify_one();
         }
         confirmed
+    }
+
+    /// Since when this node has led the group, if it does.
+    pub(crate) fn leads_since(&self) -> Option<Instant> {
+        let announced = self.inner.signals.announced.get();
+        announced.filter(|_| self.inner.status.borrow().is_leader)
     }
 
     /// Asks the voters whether this node still leads; the answers are taken in as they come.

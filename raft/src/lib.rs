@@ -31,7 +31,9 @@
 //! 11. **Loss**: a replica that has voted but finds its log empty has lost it. It receives the leader's,
 //!     and votes again only once it has all that may have been committed with its help
 //!     ([`Group::suffrage`]).
-//! 12. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
+//! 12. **Handing over**: [`RaftNode::hand_over`] gives away what a node leads before it stops; by itself it
+//!     gives groups back to the nodes that are preferred for them.
+//! 13. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
 //!     use any more.
 //!
 //! Terms are leader epochs: one leader per term, and only a term's first entry is
@@ -51,6 +53,7 @@ mod entry;
 mod error;
 mod flushed;
 mod group;
+mod handover;
 mod id;
 mod inbound;
 mod incomplete;

@@ -15,6 +15,7 @@ use crate::adapter::{
 use crate::call::{self, CallHandler, CallSlot};
 use crate::error::{CallError, RaftError};
 use crate::group::{Group, GroupParts, ended};
+use crate::handover::Handover;
 use crate::id::{GroupId, NodeId};
 use crate::inbound::NodeInbound;
 use crate::incomplete::Incomplete;
@@ -82,6 +83,12 @@ impl RaftNode {
             wake,
         };
         tokio::spawn(succession.run());
+        let handover = Handover {
+            transport: transport.clone(),
+            registry: registry.clone(),
+            incomplete: incomplete.clone(),
+        };
+        tokio::spawn(handover.run());
         let inner =
             Inner { options, config, hard, transport, registry, leaderships, incomplete, calls };
         Ok(Self { inner: Arc::new(inner) })
@@ -234,6 +241,18 @@ impl RaftNode {
     /// Adds a peer, or tells where a known one is to be found from the next connection on.
     pub fn set_peer_address(&self, node: NodeId, address: String) {
         self.inner.transport.set_address(node, address);
+    }
+
+    /// Hands every group that this node leads to another voter that is ready for it, for at most `limit`:
+    /// the last thing before a planned stop, while requests are still served.
+    pub async fn hand_over(&self, limit: Duration) {
+        let Inner { transport, registry, incomplete, .. } = &*self.inner;
+        let handover = Handover {
+            transport: transport.clone(),
+            registry: registry.clone(),
+            incomplete: incomplete.clone(),
+        };
+        handover.all(limit).await;
     }
 
     /// Closes every group and every connection. Returns once no port is in use any more.

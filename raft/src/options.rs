@@ -54,6 +54,8 @@ pub struct Timing {
     pub heartbeat_ms: u64,
     /// A peer unheard for this long is dead: its connection is closed and dialed anew.
     pub peer_dead_ms: u64,
+    /// A node that was connected for this long is given the groups that it is preferred for.
+    pub settle_ms: u64,
     /// To connect and to exchange hellos.
     pub connect_ms: u64,
     /// For the answer to a replication or snapshot message on a living connection.
@@ -79,7 +81,13 @@ pub struct Limits {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { heartbeat_ms: 100, peer_dead_ms: 600, connect_ms: 1_000, append_ms: 10_000 }
+        Self {
+            heartbeat_ms: 100,
+            peer_dead_ms: 600,
+            settle_ms: 5_000,
+            connect_ms: 1_000,
+            append_ms: 10_000,
+        }
     }
 }
 
@@ -153,6 +161,10 @@ impl Timing {
     /// a peer waits before it takes this node for dead, for clocks that run apart.
     pub(crate) fn lease(&self) -> Duration {
         self.peer_dead() * 9 / 10
+    }
+
+    pub(crate) fn settle(&self) -> Duration {
+        Duration::from_millis(self.settle_ms)
     }
 
     pub(crate) fn connect(&self) -> Duration {

@@ -40,6 +40,8 @@ use crate::server::Server;
 use crate::storage::kv::Kv;
 use crate::storage::{DataDir, Storage};
 
+/// Longest time for which leaderships are handed over before a stop.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 /// Fetch sessions that a node remembers (`max.incremental.fetch.session.cache.slots`).
 const FETCH_SESSIONS: usize = 1_000;
 
@@ -310,6 +312,8 @@ impl Node {
     }
 
     async fn stop(self) {
+        // Clients are told who leads now while they can still be answered.
+        self.raft.hand_over(HAND_OVER_MAX).await;
         self.stopping.send_replace(true);
         for server in self.servers {
             // A server that panicked has ended too.
@@ -374,6 +378,7 @@ async fn start_raft(
     raft.timing = Timing {
         heartbeat_ms: config.raft.heartbeat_ms,
         peer_dead_ms: config.raft.peer_dead_ms,
+        settle_ms: config.raft.settle_ms,
         ..raft.timing
     };
     let hard_states = disk.hard_states.clone();

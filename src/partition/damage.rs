@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 
+use jackdaw_raft::NodeId;
 use tokio::sync::Notify;
 
 use super::replica::Partition;
@@ -54,8 +55,11 @@ impl Partition {
         let status = self.group().status().borrow().clone();
         if status.is_leader {
             let peers = self.node.peers();
-            let is_alive = |node| peers.borrow().get(node).is_some_and(|peer| peer.alive);
-            let mut others: Vec<_> = status.voters.iter().filter(|node| is_alive(node)).collect();
+            let is_able = |node: &&NodeId| {
+                let is_alive = peers.borrow().get(*node).is_some_and(|peer| peer.alive);
+                is_alive && !self.node.is_refilling(self.group().id(), **node)
+            };
+            let mut others: Vec<_> = status.voters.iter().filter(is_able).collect();
             others.sort_by_key(|node| Reverse(status.replication.get(node)));
             for to in others {
                 match self.group().transfer_leader(*to).await {

@@ -20,6 +20,8 @@ pub(super) struct Home {
     pub(super) log: Arc<MemLog>,
     pub(super) machine: Arc<MemMachine>,
     pub(super) hard: Arc<MemHardState>,
+    /// Stands first, and is given the group back.
+    pub(super) preferred: Option<NodeId>,
     listener: Option<TcpListener>,
 }
 
@@ -32,6 +34,7 @@ pub(super) fn homes(count: u64) -> Vec<Home> {
             log: Arc::default(),
             machine: Arc::default(),
             hard: Arc::default(),
+            preferred: None,
             listener: Some(listener),
         }
     };
@@ -50,12 +53,15 @@ impl Home {
     pub(super) async fn start(&mut self, peers: BTreeMap<NodeId, String>) -> RaftNode {
         let listener = self.listener.take();
         let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
-        let options = NodeOptions::new(self.id, cluster_id(), peers);
+        let mut options = NodeOptions::new(self.id, cluster_id(), peers);
+        options.timing.settle_ms = 300;
         RaftNode::start(options, listener, self.hard.clone()).await.unwrap()
     }
 
     pub(super) async fn open(&self, node: &RaftNode) -> Group {
-        node.open_group(GROUP, self.log.clone(), self.machine.clone(), None).await.unwrap()
+        node.open_group(GROUP, self.log.clone(), self.machine.clone(), self.preferred)
+            .await
+            .unwrap()
     }
 }
 
@@ -80,7 +86,12 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) async fn start(count: u64) -> Self {
+        Self::start_preferring(count, None).await
+    }
+
+    pub(super) async fn start_preferring(count: u64, preferred: Option<NodeId>) -> Self {
         let mut homes = homes(count);
+        homes.iter_mut().for_each(|home| home.preferred = preferred);
         let peers = addresses(&homes);
         let voters: BTreeSet<_> = peers.keys().copied().collect();
         let (mut nodes, mut groups) = (Vec::new(), Vec::new());

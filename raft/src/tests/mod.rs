@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conformance;
+mod handover;
 mod partitions;
 mod peers;
 mod refill;

@@ -41,8 +41,8 @@ impl Network {
             (0..NODES).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let mut cables = BTreeMap::new();
         for from in 0..NODES {
-            for to in 0..NODES {
-                let address = listeners[to].local_addr().unwrap();
+            for (to, listener) in listeners.iter().enumerate() {
+                let address = listener.local_addr().unwrap();
                 cables.insert((from, to), Valve::to(address).await);
             }
         }

@@ -1,0 +1,165 @@
+//! Leaderships change hands without a gap: all that a node has before it stops, and those for which
+//! another node is preferred, once that node has settled.
+//!
+//! **Invariant:** a group goes to a voter that lives and has nearly all of its log, a few groups at a
+//! time; what cannot be handed over stays, and is elected when this node is gone.
+//! Deliberately elsewhere: who succeeds a leader that is gone ([`crate::succession`]).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use tokio::time::MissedTickBehavior;
+
+use crate::group::Group;
+use crate::id::{GroupId, NodeId};
+use crate::incomplete::Incomplete;
+use crate::registry::Registry;
+use crate::status::GroupStatus;
+use crate::transport::Transport;
+
+/// Groups that change hands at the same time.
+const AT_ONCE: usize = 16;
+/// Between two looks for groups to give back.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Groups given back per look: a client's metadata are out of date for a moment after each.
+const GIVEN_BACK_MAX: usize = 100;
+/// A voter may lack so many entries and still take over: it is sent them before it stands.
+const LAG_MAX: u64 = 1_000;
+
+/// What hands groups over.
+pub(crate) struct Handover {
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) incomplete: Arc<Incomplete>,
+}
+
+impl Handover {
+    /// Gives groups back to the nodes that are preferred for them, until the node stops.
+    pub(crate) async fn run(self) {
+        let mut stopped = self.transport.stopped();
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            }
+            let due = self.registry.all().into_iter().filter_map(|group| {
+                let to = self.preferred_instead(&group)?;
+                Some((group, to))
+            });
+            hand_over(due.take(GIVEN_BACK_MAX).collect()).await;
+        }
+    }
+
+    /// Hands over every group that this node leads, the metadata group last. Returns when that is done
+    /// as far as it can be, at the latest after `limit`.
+    pub(crate) async fn all(&self, limit: Duration) {
+        let me = self.transport.me();
+        let (metadata, partitions) = self
+            .registry
+            .all()
+            .into_iter()
+            .filter_map(|group| {
+                let is_able = |node| self.is_able(group.id(), node);
+                let to = successor(&group.status().borrow(), me, is_able)?;
+                Some((group, to))
+            })
+            .partition::<Vec<_>, _>(|(group, _)| group.id() == GroupId::METADATA);
+        let handed = async {
+            hand_over(partitions).await;
+            hand_over(metadata).await;
+        };
+        if tokio::time::timeout(limit, handed).await.is_err() {
+            tracing::warn!(?limit, "not every leadership was handed over in time");
+        }
+    }
+
+    /// The node that should lead `group` instead of this one, if it could take over now.
+    fn preferred_instead(&self, group: &Group) -> Option<NodeId> {
+        let settle = self.transport.timing().settle();
+        let to = group.preferred().filter(|to| *to != self.transport.me())?;
+        let has_settled = |since: Instant| since.elapsed() >= settle;
+        // Who has led for a moment only may have taken over from a node that is about to stop.
+        if !group.leads_since().is_some_and(has_settled) {
+            return None;
+        }
+        let link = self.transport.link(to)?;
+        (has_settled(link.since())
+            && self.is_able(group.id(), to)
+            && is_level(&group.status().borrow(), to))
+        .then_some(to)
+    }
+
+    /// Whether a node lives and would take over: one without its whole log refuses.
+    fn is_able(&self, group: GroupId, node: NodeId) -> bool {
+        let dead = self.transport.timing().peer_dead();
+        self.transport.peer(node).is_some_and(|peer| peer.status(dead).alive)
+            && !self.incomplete.contains(group, node)
+    }
+}
+
+async fn hand_over(groups: Vec<(Group, NodeId)>) {
+    futures_util::stream::iter(groups)
+        .for_each_concurrent(AT_ONCE, |(group, to)| async move {
+            match group.transfer_leader(to).await {
+                Ok(()) => tracing::debug!(group = %group.id(), %to, "leadership handed over"),
+                Err(error) => {
+                    tracing::debug!(group = %group.id(), %to, %error, "leadership not handed over");
+                }
+            }
+        })
+        .await;
+}
+
+/// The voter that can take over soonest from `me`, the leader.
+fn successor(
+    status: &GroupStatus,
+    me: NodeId,
+    is_alive: impl Fn(NodeId) -> bool,
+) -> Option<NodeId> {
+    if !status.is_leader {
+        return None;
+    }
+    let others = status.voters.iter().copied().filter(|node| *node != me);
+    let able = others.filter(|node| is_alive(*node) && is_level(status, *node));
+    able.max_by_key(|node| status.replication.get(node))
+}
+
+/// Whether `node` is a voter with nearly all of the log.
+fn is_level(status: &GroupStatus, node: NodeId) -> bool {
+    let lag = match (status.last, status.replication.get(&node)) {
+        (Some(last), Some(matched)) => last.saturating_sub(*matched),
+        _ => return false,
+    };
+    status.voters.contains(&node) && lag <= LAG_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(matched: &[(u64, u64)]) -> GroupStatus {
+        GroupStatus {
+            is_leader: true,
+            last: Some(5_000),
+            voters: Arc::new([1, 2, 3].map(NodeId).into()),
+            replication: Arc::new(matched.iter().map(|(id, at)| (NodeId(*id), *at)).collect()),
+            ..GroupStatus::default()
+        }
+    }
+
+    #[test]
+    fn the_voter_with_most_of_the_log_succeeds() {
+        let me = NodeId(1);
+        let level = status(&[(1, 5_000), (2, 4_990), (3, 4_999)]);
+        assert_eq!(successor(&level, me, |_| true), Some(NodeId(3)));
+        assert_eq!(successor(&level, me, |node| node == NodeId(2)), Some(NodeId(2)));
+        assert_eq!(successor(&level, me, |_| false), None);
+        let behind = status(&[(1, 5_000), (2, 3_999), (9, 5_000)]);
+        assert_eq!(successor(&behind, me, |_| true), None, "too far behind, or no voter");
+        let follower = GroupStatus { is_leader: false, ..level };
+        assert_eq!(successor(&follower, me, |_| true), None);
+    }
+}
