@@ -6,6 +6,7 @@
 
 mod bad_start;
 mod compaction;
+mod few_descriptors;
 mod five_nodes;
 mod hostile_bytes;
 mod one_node;

@@ -67,7 +67,7 @@ impl Log {
             }
             gone
         };
-        for segment in &gone {
+        for segment in gone {
             segment.retire(&inner.storage.remover)?;
             inner.storage.remover.count(segment.sealed_len()?);
         }
@@ -120,11 +120,14 @@ impl Inner {
             view.segments.clone()
         };
         for segment in old.iter().rev() {
+            // The view has it still.
+            segment.keep_for_readers(2);
             segment.delete(disk).map_err(|error| self.failed("delete", error))?;
         }
         let head = reset_head(&mark(false), &self.identity);
-        let segment = Segment::create(&self.dir, false, head, disk, false)
-            .map_err(|error| self.fail("create a segment in", &self.dir, error))?;
+        let segment =
+            Segment::create(&self.dir, false, head, disk, &self.storage.open_files, false)
+                .map_err(|error| self.fail("create a segment in", &self.dir, error))?;
         let end = End {
             position: segment.head_bytes,
             next_index: last.index + 1,

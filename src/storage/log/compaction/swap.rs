@@ -55,10 +55,11 @@ impl Log {
     /// The segment that now has the old one's name. What cannot be opened yet will be at first use.
     fn successor(&self, old: &Part, bytes: u64) -> Segment {
         let Segment { path, head, head_bytes, .. } = &*old.segment;
-        let segment = Segment::with_head(path.clone(), head.clone(), *head_bytes);
+        let open_files = &self.0.storage.open_files;
+        let segment = Segment::with_head(path.clone(), head.clone(), *head_bytes, open_files);
         segment.set_sealed_len(Some(bytes));
         let end = End { position: bytes, ..old.end };
-        if let Err(error) = segment.hold(&end, &self.0.options) {
+        if let Err(error) = segment.open(&end, &self.0.options) {
             tracing::warn!(%error, "a compacted segment is opened later");
         }
         segment
