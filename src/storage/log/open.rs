@@ -81,7 +81,7 @@ impl Log {
         let sealed_bytes = View::sealed_bytes_of(&segments)?;
         let times = SealedTimes::of(&segments);
         let view = View {
-            segments,
+            segments: segments.into(),
             times,
             end,
             retained,

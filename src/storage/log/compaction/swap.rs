@@ -10,8 +10,6 @@
 //! **Invariant:** no index is ever found beside a segment that it was not made for.
 //! **Invariant:** who reads the old segment goes on reading it.
 
-use std::sync::Arc;
-
 use crate::storage::locks::{lock, read, write};
 use crate::storage::segment::{End, Segment};
 use crate::storage::{Disk, LogError};
@@ -46,7 +44,7 @@ impl Log {
             let segment = self.successor(old, cleaned.bytes);
             let mut view = write(&inner.view);
             view.sealed_bytes = view.sealed_bytes - old.end.position + cleaned.bytes;
-            view.segments[at] = Arc::new(segment);
+            view.segments.replace(at, segment);
         }
         disk.sync_dir(&inner.dir).map_err(refused)?;
         Ok(true)
