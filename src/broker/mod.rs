@@ -5,6 +5,7 @@
 
 mod admin_backend;
 mod compaction;
+mod descriptors;
 mod group_store;
 mod hard_states;
 mod listeners;

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::admin_backend::LiveAdmin;
 use super::compaction::Compactor;
+use super::descriptors;
 use super::group_store::MetadataGroups;
 use super::hard_states::HardStates;
 use super::listeners::Listeners;
@@ -116,6 +117,7 @@ impl Disk {
 
 impl Node {
     async fn start(config: NodeConfig) -> Result<Self> {
+        let config = descriptors::shared_out(config);
         let listeners = Listeners::bind(&config.listeners).await?;
         let registration = registration(&config, &listeners)?;
         let disk = tokio::task::block_in_place(|| Disk::open(&config))?;

@@ -15,6 +15,7 @@ pub(super) fn storage(config: &NodeConfig) -> StorageOptions {
         cache_bytes_max: usize::try_from(config.storage.cache_bytes).unwrap_or(usize::MAX),
         volume: Some(config.data_dir.clone()),
         reserve_bytes: config.storage.reserve_bytes,
+        open_segments_max: config.storage.open_segments_max,
         ..StorageOptions::default()
     }
 }

@@ -124,6 +124,9 @@ pub struct StorageConfig {
     pub segment_bytes: u64,
     /// Log bytes between two entries of the offset index (`log.index.interval.bytes`).
     pub index_interval_bytes: u32,
+    /// Segments whose files are open at a time, the least recently used being closed; 0: as many as the
+    /// process's limit of open files allows beside the connections.
+    pub open_segments_max: usize,
     /// How often a node looks for records that are too old (`log.retention.check.interval.ms`), ms.
     pub retention_check_interval_ms: u64,
     /// Bytes of the volume that records from producers leave free; at most a twentieth of it.
@@ -144,6 +147,7 @@ impl Default for StorageConfig {
         Self {
             segment_bytes: 1024 * 1024 * 1024,
             index_interval_bytes: 4096,
+            open_segments_max: 0,
             retention_check_interval_ms: 300_000,
             reserve_bytes: 512 * 1024 * 1024,
             compaction_interval_ms: 15_000,

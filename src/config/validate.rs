@@ -268,6 +268,7 @@ fn check_ranges(file: &FileConfig) -> Result<(), ConfigError> {
         ("raft.settle_ms", raft.settle_ms, 100, 86_400_000),
         ("storage.segment_bytes", storage.segment_bytes, 64 * KIB, 2 * GIB - 1),
         ("storage.index_interval_bytes", u64::from(storage.index_interval_bytes), 64, GIB),
+        ("storage.open_segments_max", storage.open_segments_max as u64, 0, 1_000_000),
         (
             "storage.retention_check_interval_ms",
             storage.retention_check_interval_ms,

@@ -95,7 +95,9 @@ impl LogPort for MetadataLog {
     fn append(&self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
         let entries: Vec<LogEntry> = entries.into_iter().map(entry_out).collect();
         match self.log.append(&entries) {
-            Err(LogError::Full { .. }) => blocking(|| self.log.append_or_wait(&entries))?,
+            Err(error) if error.may_pass() => {
+                blocking(|| self.log.patiently(|log| log.append(&entries)))?
+            }
             outcome => outcome?,
         };
         self.log.sync(Box::new(move |result| flushed.done(result)));

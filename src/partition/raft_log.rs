@@ -25,7 +25,7 @@ use super::lock;
 use super::sequencer::{Answer, AppendContext};
 use crate::model::Offset;
 use crate::model::record_batch::BatchHeader;
-use crate::storage::{EntryBody, EntryId, Log, LogEntry, LogError};
+use crate::storage::{EntryBody, EntryId, Log, LogEntry};
 
 /// The log port of one partition.
 pub(super) struct PartitionLog {
@@ -49,14 +49,16 @@ impl PartitionLog {
         {
             match self.log.seal_below(first_index) {
                 // The segment then goes with a later one.
-                Err(error @ LogError::Full { .. }) => {
+                Err(error) if error.may_pass() => {
                     tracing::warn!(%error, "a segment that could be purged is not closed");
                 }
                 sealed => sealed?,
             }
         }
         match self.log.append(entries) {
-            Err(LogError::Full { .. }) => blocking(|| self.log.append_or_wait(entries))?,
+            Err(error) if error.may_pass() => {
+                blocking(|| self.log.patiently(|log| log.append(entries)))?
+            }
             outcome => outcome?,
         };
         Ok(())
@@ -159,7 +161,13 @@ impl LogPort for PartitionLog {
     }
 
     fn read(&self, range: Range<u64>, bytes_max: u64) -> io::Result<Vec<Entry>> {
-        let entries = self.damage.check(self.log.read_entries(range, bytes_max))?;
+        let entries = match self.log.read_entries(range.clone(), bytes_max) {
+            Err(error) if error.may_pass() => {
+                blocking(|| self.log.patiently(|log| log.read_entries(range.clone(), bytes_max)))
+            }
+            outcome => outcome,
+        };
+        let entries = self.damage.check(entries)?;
         entries
             .into_iter()
             .map(|entry| Ok(Entry { log_id: log_id(entry.id), payload: payload(entry.body)? }))

@@ -42,7 +42,6 @@ pub(super) struct Checkpoint {
 /// The file.
 pub(super) struct CheckpointFile {
     path: PathBuf,
-    file: Option<File>,
     /// The largest next index that the disk may hold, whatever the file says now; `None` until this
     /// process has synced it once.
     at_most: Option<u64>,
@@ -50,7 +49,7 @@ pub(super) struct CheckpointFile {
 
 impl CheckpointFile {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { path: dir.join(FILE_NAME), file: None, at_most: None }
+        Self { path: dir.join(FILE_NAME), at_most: None }
     }
 
     /// Forgets it: the segments that it speaks of are gone.
@@ -78,9 +77,8 @@ impl CheckpointFile {
 
     /// Overwrites it.
     pub(super) fn write(&mut self, checkpoint: &Checkpoint, disk: &dyn Disk) -> io::Result<()> {
-        self.at_most = self.at_most.map(|most| most.max(checkpoint.next_index));
-        let file = self.file(disk)?;
-        disk.write_bytes_at(file, &checkpoint.encode(), 0)
+        // Opened each time: thousands of logs write theirs every few seconds at most.
+        self.write_through(checkpoint, disk).map(drop)
     }
 
     /// Overwrites it; on disk when this returns.
@@ -89,17 +87,17 @@ impl CheckpointFile {
         checkpoint: &Checkpoint,
         disk: &dyn Disk,
     ) -> io::Result<()> {
-        self.write(checkpoint, disk)?;
-        disk.sync_data(self.file(disk)?)?;
+        let file = self.write_through(checkpoint, disk)?;
+        disk.sync_data(&file)?;
         self.at_most = Some(checkpoint.next_index);
         Ok(())
     }
 
-    fn file(&mut self, disk: &dyn Disk) -> io::Result<&File> {
-        Ok(match &mut self.file {
-            Some(file) => file,
-            none => none.insert(disk.open_or_create(&self.path)?),
-        })
+    fn write_through(&mut self, checkpoint: &Checkpoint, disk: &dyn Disk) -> io::Result<File> {
+        self.at_most = self.at_most.map(|most| most.max(checkpoint.next_index));
+        let file = disk.open_or_create(&self.path)?;
+        disk.write_bytes_at(&file, &checkpoint.encode(), 0)?;
+        Ok(file)
     }
 }
 

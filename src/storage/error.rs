@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::open_files::is_out_of_files;
 use crate::model::Offset;
 use crate::model::record_batch::BatchError;
 
@@ -165,6 +166,17 @@ impl LogError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Lost { .. })
+    }
+
+    /// Whether an append that failed so left the log as it was, and may succeed later: the disk is
+    /// full, or there is no file descriptor left.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => is_out_of_files(source),
+            _ => false,
+        }
     }
 
     /// Whether the disk is full, so that the caller may refuse writes and go on.

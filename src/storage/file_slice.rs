@@ -1,9 +1,9 @@
 //! A stretch of a segment that goes to a socket without passing through user space.
 //!
 //! **Invariant:** a slice lies below the high watermark, which is never truncated, and holds its
-//! file open, so it stays readable after its segment is deleted.
+//! segment, so it stays readable after that is deleted. The file is opened to be sent: an answer from a
+//! hundred small segments needs one descriptor at a time.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -11,17 +11,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::segment::Segment;
+
 /// `len` bytes of a file from `position` on.
 #[derive(Clone)]
 pub struct FileSlice {
-    file: Arc<File>,
+    segment: Arc<Segment>,
     position: u64,
     len: usize,
 }
 
 impl FileSlice {
-    pub(super) fn new(file: Arc<File>, position: u64, len: usize) -> Self {
-        Self { file, position, len }
+    pub(super) fn new(segment: Arc<Segment>, position: u64, len: usize) -> Self {
+        Self { segment, position, len }
     }
 
     /// Bytes in the slice.
@@ -49,7 +51,7 @@ impl FileSlice {
     /// Of the operating system.
     pub fn read(&self) -> io::Result<Bytes> {
         let mut bytes = vec![0; self.len];
-        self.file.read_exact_at(&mut bytes, self.position)?;
+        self.segment.file()?.read_exact_at(&mut bytes, self.position)?;
         Ok(Bytes::from(bytes))
     }
 
@@ -65,7 +67,7 @@ impl FileSlice {
         if want == 0 {
             return Ok(0);
         }
-        let sent = rustix::fs::sendfile(socket, &*self.file, Some(&mut offset), want)?;
+        let sent = rustix::fs::sendfile(socket, &*self.segment.file()?, Some(&mut offset), want)?;
         if sent == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

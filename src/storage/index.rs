@@ -16,17 +16,20 @@
 //! confirm, is dropped with all after it, and made again from the segment.
 //! **Invariant:** entries of truncated items are wiped from disk before the segment is cut, so that
 //! none can come back after a crash and point into the middle of newer items.
+//! **Invariant:** a map that was closed is made again by the next use, with the entries that it had.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 
 use memmap2::{MmapMut, MmapOptions};
 
 use super::disk::Disk;
 use super::frame::take;
 use super::locks::{read, write};
+use super::open_files::OpenFiles;
 use crate::model::{Offset, Timestamp};
 
 const ENTRY_BYTES: usize = 32;
@@ -49,12 +52,17 @@ pub(super) struct Index {
     path: PathBuf,
     base_offset: Offset,
     first_index: u64,
+    open_files: Arc<OpenFiles>,
+    /// Loaded and, for a sealed segment, completed.
+    complete: AtomicBool,
     state: RwLock<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// `None` without a file, or where it was closed.
     map: Option<MmapMut>,
+    /// Entries, also of a closed map.
     count: usize,
     /// No space for more: lookups walk further.
     full: bool,
@@ -62,12 +70,28 @@ struct State {
 
 impl Index {
     /// The index of a segment; touches no file yet.
-    pub(super) fn new(path: PathBuf, base_offset: Offset, first_index: u64) -> Self {
-        Self { path, base_offset, first_index, state: RwLock::default() }
+    pub(super) fn new(
+        path: PathBuf,
+        base_offset: Offset,
+        first_index: u64,
+        open_files: Arc<OpenFiles>,
+    ) -> Self {
+        let (complete, state) = (AtomicBool::new(false), RwLock::default());
+        Self { path, base_offset, first_index, open_files, complete, state }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether [`Self::set_complete`] was called, and nothing was lost since.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    /// Marks the index as good: it is loaded, and has the entries that it should have.
+    pub(super) fn set_complete(&self) {
+        self.complete.store(true, Ordering::Release);
     }
 
     /// Maps the file if there is one and counts the sound entries that lie before `end`; all after
@@ -75,7 +99,7 @@ impl Index {
     pub(super) fn load(&self, end: u64) -> io::Result<()> {
         let mut state = write(&self.state);
         if state.map.is_none() {
-            state.map = match OpenOptions::new().read(true).write(true).open(&self.path) {
+            state.map = match self.open_file() {
                 Ok(file) if file.metadata()?.len() >= ENTRY_BYTES as u64 => Some(map(&file)?),
                 Ok(_) => None,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -102,6 +126,10 @@ impl Index {
     /// numbers do not fit, or where the disk is full.
     pub(super) fn push(&self, entry: &IndexEntry) {
         let mut state = write(&self.state);
+        if let Err(error) = self.open_map(&mut state) {
+            tracing::warn!(%error, path = %self.path.display(), "an index entry is left out");
+            return;
+        }
         let stale = state.count > 0
             && self.decode(&state, state.count - 1).is_none_or(|e| e.position >= entry.position);
         let Some(bytes) = self.encode(entry) else { return };
@@ -119,6 +147,11 @@ impl Index {
     /// this returns.
     pub(super) fn truncate_from(&self, position: u64, disk: Option<&dyn Disk>) -> io::Result<()> {
         let mut state = write(&self.state);
+        match self.open_map(&mut state) {
+            // What is not there need not be wiped.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        }
         let keep = self.partition(&state, |e| e.position < position);
         if keep == state.count {
             return Ok(());
@@ -128,7 +161,7 @@ impl Index {
         state.full = false;
         match disk {
             // A sync of the file covers what was stored through its map.
-            Some(disk) if state.map.is_some() => disk.sync_data(&File::open(&self.path)?),
+            Some(disk) if state.map.is_some() => disk.sync_data(&self.open_file()?),
             _ => Ok(()),
         }
     }
@@ -136,9 +169,12 @@ impl Index {
     /// Cuts the file to its entries and puts it on the disk: the segment is sealed.
     pub(super) fn seal(&self, disk: &dyn Disk) -> io::Result<()> {
         let mut state = write(&self.state);
-        let Some(old) = state.map.take() else { return Ok(()) };
-        drop(old);
-        let file = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        self.open_map(&mut state)?;
+        if state.map.is_none() {
+            return Ok(());
+        }
+        let file = self.open_file()?;
+        state.map = None;
         file.set_len((state.count * ENTRY_BYTES) as u64)?;
         disk.sync_data(&file)?;
         if state.count > 0 {
@@ -148,45 +184,104 @@ impl Index {
     }
 
     /// The last entry whose item begins at or before `offset`.
-    pub(super) fn floor_offset(&self, offset: Offset) -> Option<IndexEntry> {
+    pub(super) fn floor_offset(&self, offset: Offset) -> io::Result<Option<IndexEntry>> {
         self.last_where(|e| e.offset <= offset)
     }
 
     /// The last entry whose item's Raft index is at most `index`.
-    pub(super) fn floor_index(&self, index: u64) -> Option<IndexEntry> {
+    pub(super) fn floor_index(&self, index: u64) -> io::Result<Option<IndexEntry>> {
         self.last_where(|e| e.index <= index)
     }
 
     /// The last entry at or before `position`.
-    pub(super) fn floor_position(&self, position: u64) -> Option<IndexEntry> {
+    pub(super) fn floor_position(&self, position: u64) -> io::Result<Option<IndexEntry>> {
         self.last_where(|e| e.position <= position)
     }
 
     /// The last entry before whose item no batch is as new as `timestamp`.
-    pub(super) fn floor_timestamp(&self, timestamp: Timestamp) -> Option<IndexEntry> {
+    pub(super) fn floor_timestamp(&self, timestamp: Timestamp) -> io::Result<Option<IndexEntry>> {
         self.last_where(|e| e.max_timestamp < timestamp)
     }
 
     /// The last entry for which `test`, true up to some entry and false after, holds.
-    pub(super) fn last_where(&self, test: impl Fn(&IndexEntry) -> bool) -> Option<IndexEntry> {
-        let state = read(&self.state);
-        let at = self.partition(&state, test).checked_sub(1)?;
-        self.decode(&state, at)
+    pub(super) fn last_where(
+        &self,
+        test: impl Fn(&IndexEntry) -> bool,
+    ) -> io::Result<Option<IndexEntry>> {
+        self.look(|state| {
+            let at = self.partition(state, test).checked_sub(1)?;
+            self.decode(state, at)
+        })
+    }
+
+    /// What `with` finds in the entries, which are mapped for it.
+    fn look<T>(&self, with: impl FnOnce(&State) -> T) -> io::Result<T> {
+        {
+            let state = read(&self.state);
+            if !state.is_closed() {
+                return Ok(with(&state));
+            }
+        }
+        let mut state = write(&self.state);
+        self.open_map(&mut state)?;
+        Ok(with(&state))
+    }
+
+    /// Closes the map; false while somebody uses it.
+    pub(super) fn close(&self) -> bool {
+        let Ok(mut state) = self.state.try_write() else { return false };
+        state.map = None;
+        true
+    }
+
+    /// Maps a closed map's file again.
+    fn open_map(&self, state: &mut State) -> io::Result<()> {
+        if !state.is_closed() {
+            return Ok(());
+        }
+        let bytes = state.count * ENTRY_BYTES;
+        let reopened = self.open_file().and_then(|file| {
+            let is_whole = file.metadata()?.len() >= bytes as u64;
+            let gone = || io::Error::new(io::ErrorKind::NotFound, "its entries are gone");
+            if is_whole { map(&file) } else { Err(gone()) }
+        });
+        if reopened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            // Made again by the next walk; this one does not go on with half of it.
+            state.count = 0;
+            self.complete.store(false, Ordering::Release);
+        }
+        state.map = Some(reopened?);
+        Ok(())
+    }
+
+    fn open_file(&self) -> io::Result<File> {
+        let open = || OpenOptions::new().read(true).write(true).open(&self.path);
+        self.open_files.open(open)
     }
 
     /// The last entry.
-    pub(super) fn last(&self) -> Option<IndexEntry> {
+    pub(super) fn last(&self) -> io::Result<Option<IndexEntry>> {
         self.last_where(|_| true)
     }
 
     /// Pairs of neighbouring entries between which the term changes; the first pair's left side is
     /// `None` for the segment's beginning, before which the newest known term is `known`.
-    pub(super) fn term_changes(&self, known: Option<u64>) -> Vec<(Option<IndexEntry>, IndexEntry)> {
-        let state = read(&self.state);
+    pub(super) fn term_changes(
+        &self,
+        known: Option<u64>,
+    ) -> io::Result<Vec<(Option<IndexEntry>, IndexEntry)>> {
+        self.look(|state| self.term_changes_in(state, known))
+    }
+
+    fn term_changes_in(
+        &self,
+        state: &State,
+        known: Option<u64>,
+    ) -> Vec<(Option<IndexEntry>, IndexEntry)> {
         let mut changes = Vec::new();
         let mut left: Option<IndexEntry> = None;
         for at in 0..state.count {
-            let Some(entry) = self.decode(&state, at) else { break };
+            let Some(entry) = self.decode(state, at) else { break };
             if left.map_or(known, |e| Some(e.term)) != Some(entry.term) {
                 changes.push((left, entry));
             }
@@ -228,12 +323,9 @@ impl Index {
     }
 
     fn grow(&self, old: usize, new: usize) -> io::Result<MmapMut> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&self.path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = self.open_files.open(|| options.open(&self.path))?;
         rustix::fs::fallocate(
             &file,
             rustix::fs::FallocateFlags::empty(),
@@ -280,6 +372,10 @@ impl Index {
 }
 
 impl State {
+    fn is_closed(&self) -> bool {
+        self.map.is_none() && self.count > 0
+    }
+
     fn capacity(&self) -> usize {
         self.map.as_ref().map_or(0, |m| m.len() / ENTRY_BYTES)
     }

@@ -8,19 +8,21 @@
 //! **Invariant:** a segment after which another begins is on disk as a whole and cut to its size.
 //! **Invariant:** names are hints for people; base offset and first index are read from the head.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
 use super::checked::Checked;
 use super::disk::Disk;
 use super::durable_file::temporary;
-use super::frame::{FRAME_HEADER_BYTES, Item};
+use super::frame::Item;
 use super::index::{Index, IndexEntry};
+use super::open_files::OpenFiles;
 use super::remover::Remover;
+use super::segment_files::{FileToWrite, SegmentFiles};
 use super::segment_head::SegmentHead;
 use super::walker::{Cursor, Located, Step, Walker};
 use super::{LogError, LogOptions};
@@ -37,18 +39,15 @@ pub(super) struct End {
     pub(super) next_offset: Offset,
 }
 
-/// A segment. Its file and index are opened at first use.
+/// A segment. Its file and index are opened at first use, and again where they were closed since.
 pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) head: SegmentHead,
     pub(super) head_bytes: u64,
-    file: OnceLock<Arc<File>>,
+    files: Arc<SegmentFiles>,
     /// Bytes of a sealed segment, once known; else [`UNKNOWN`].
     sealed_len: AtomicU64,
-    index: Index,
     pub(super) checked: Checked,
-    /// Set when the index was loaded and, for a sealed segment, completed.
-    index_ready: OnceLock<()>,
 }
 
 impl Segment {
@@ -58,6 +57,7 @@ impl Segment {
         name_taken: bool,
         head: SegmentHead,
         disk: &dyn Disk,
+        open_files: &Arc<OpenFiles>,
         lazy: bool,
     ) -> io::Result<Self> {
         let path = dir.join(file_name(head.base_offset, head.first_index, name_taken));
@@ -74,46 +74,57 @@ impl Segment {
         if !lazy {
             disk.sync_dir(dir)?;
         }
-        let segment = Self::with_head(path, head, bytes.len() as u64);
-        let _ = segment.file.set(Arc::new(file));
-        let _ = segment.index_ready.set(());
+        let segment = Self::with_head(path, head, bytes.len() as u64, open_files);
+        if lazy {
+            segment.files.note_write();
+        }
+        segment.files.set_file(file);
+        segment.index().set_complete();
         segment.checked.note_from(0);
         Ok(segment)
     }
 
     /// A segment that is there, by its head.
-    pub(super) fn with_head(path: PathBuf, head: SegmentHead, head_bytes: u64) -> Self {
-        let index = Index::new(index_path(&path), head.base_offset, head.first_index);
+    pub(super) fn with_head(
+        path: PathBuf,
+        head: SegmentHead,
+        head_bytes: u64,
+        open_files: &Arc<OpenFiles>,
+    ) -> Self {
+        let (base, first) = (head.base_offset, head.first_index);
+        let index = Index::new(index_path(&path), base, first, Arc::clone(open_files));
         Self {
             path,
             head,
             head_bytes,
-            file: OnceLock::new(),
+            files: SegmentFiles::new(index, Arc::clone(open_files)),
             sealed_len: AtomicU64::new(UNKNOWN),
-            index,
             checked: Checked::nothing(),
-            index_ready: OnceLock::new(),
         }
     }
 
-    /// The file, opened now if it was not.
-    pub(super) fn file(&self) -> Result<&Arc<File>, LogError> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
-        }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&self.path)
-            .map_err(LogError::io("open", &self.path))?;
-        Ok(self.file.get_or_init(|| Arc::new(file)))
+    /// The file, opened now if it is not.
+    pub(super) fn file(&self) -> Result<Arc<File>, LogError> {
+        self.files.file(&self.path).map_err(LogError::io("open", &self.path))
+    }
+
+    /// The file for a write, which keeps it open until a sync that begins afterwards is noted.
+    pub(super) fn file_to_write(&self) -> Result<FileToWrite, LogError> {
+        self.files.file_to_write(&self.path).map_err(LogError::io("open", &self.path))
+    }
+
+    /// How many writes a sync of the file covers that begins now.
+    pub(super) fn writes(&self) -> u64 {
+        self.files.writes()
+    }
+
+    /// So many writes are on the disk.
+    pub(super) fn note_synced(&self, writes: u64) {
+        self.files.note_synced(writes);
     }
 
     pub(super) fn len(&self) -> Result<u64, LogError> {
-        let meta = match self.file.get() {
-            Some(file) => file.metadata(),
-            None => fs::metadata(&self.path),
-        };
+        let meta = self.files.metadata().unwrap_or_else(|| fs::metadata(&self.path));
         Ok(meta.map_err(LogError::io("inspect", &self.path))?.len())
     }
 
@@ -143,12 +154,7 @@ impl Segment {
 
     /// The index as it is in memory; `open` of the log loads the active segment's.
     pub(super) fn index(&self) -> &Index {
-        &self.index
-    }
-
-    /// Marks the index as good: recovery has loaded and completed it.
-    pub(super) fn set_index_ready(&self) {
-        let _ = self.index_ready.set(());
+        self.files.index()
     }
 
     /// The first position of an entry.
@@ -168,29 +174,31 @@ impl Segment {
         &self,
         end: &End,
         options: &LogOptions,
-        find: impl Fn(&Index) -> Option<IndexEntry>,
+        find: impl Fn(&Index) -> io::Result<Option<IndexEntry>>,
     ) -> Result<(Walker, u32), LogError> {
         self.complete_index(end, options)?;
+        let index = self.index();
         // Entries of items appended after `end` was read may be there already.
-        let find = |index: &Index| match find(index) {
-            Some(entry) if entry.position >= end.position => {
-                index.last_where(|e| e.position < end.position)
-            }
-            found => found,
+        let find = || {
+            let found = match find(index) {
+                Ok(Some(entry)) if entry.position >= end.position => {
+                    index.last_where(|e| e.position < end.position)
+                }
+                found => found,
+            };
+            found.map_err(LogError::io("map", index.path()))
         };
-        if let Some(entry) = find(&self.index) {
+        if let Some(entry) = find()? {
             let mut walker = self.walker_at(Some(&entry), end)?;
             let (at, cursor) = (walker.position, walker.cursor);
             if self.step(&mut walker)?.is_some() {
                 (walker.position, walker.cursor) = (at, cursor);
                 return Ok((walker, entry.frames_before));
             }
-            tracing::warn!(path = %self.index.path().display(), "the index is wrong: rebuilding it");
-            self.index
-                .truncate_from(0, None)
-                .map_err(LogError::io("rebuild", self.index.path()))?;
+            tracing::warn!(path = %index.path().display(), "the index is wrong: rebuilding it");
+            index.truncate_from(0, None).map_err(LogError::io("rebuild", index.path()))?;
             self.extend_index(end, options)?;
-            if let Some(entry) = find(&self.index) {
+            if let Some(entry) = find()? {
                 return Ok((self.walker_at(Some(&entry), end)?, entry.frames_before));
             }
         }
@@ -212,7 +220,7 @@ impl Segment {
         end: &End,
     ) -> Result<Walker, LogError> {
         let (position, cursor) = self.start_at(entry);
-        Ok(Walker::headers(Arc::clone(self.file()?), position, end.position, cursor))
+        Ok(Walker::headers(self.file()?, position, end.position, cursor))
     }
 
     /// Position and cursor of an index entry's item, or of the first.
@@ -228,29 +236,39 @@ impl Segment {
 
     /// Loads a sealed segment's index at first use and adds what is missing at its end.
     fn complete_index(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
-        if self.index_ready.get().is_some() {
+        let index = self.index();
+        if index.is_complete() {
             return Ok(());
         }
-        self.index.load(end.position).map_err(LogError::io("map", self.index.path()))?;
+        index.load(end.position).map_err(LogError::io("map", index.path()))?;
         self.extend_index(end, options)?;
-        let _ = self.index_ready.set(());
+        index.set_complete();
         Ok(())
     }
 
     fn extend_index(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
-        let last = self.index.last();
+        let index = self.index();
+        let last = index.last().map_err(LogError::io("map", index.path()))?;
         let mut walker = self.walker_at(last.as_ref(), end)?;
         let mut due = IndexDue::after(last.as_ref(), self.head_bytes);
         while let Some(located) = self.step(&mut walker)? {
-            due.note(&located, &self.index, options.index_interval_bytes);
+            due.note(&located, index, options.index_interval_bytes);
         }
         Ok(())
     }
 
-    /// Opens a sealed segment's file and completes its index, so that readers need neither name.
-    pub(super) fn hold(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
+    /// Opens a sealed segment's file and completes its index.
+    pub(super) fn open(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
         self.file()?;
         self.complete_index(end, options)
+    }
+
+    /// As [`Self::open`], for good: readers need neither name from here on.
+    pub(super) fn hold(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
+        self.files.keep();
+        self.open(end, options)?;
+        // Closed since it was complete, perhaps.
+        self.index().last().map_err(LogError::io("map", self.index().path())).map(drop)
     }
 
     /// The error for a walk that met something that does not belong there.
@@ -258,20 +276,29 @@ impl Segment {
         LogError::Corrupt { path: self.path.clone(), position, what: what.into() }
     }
 
-    /// Hands the file and its index over to be deleted: its entries are purged. Who reads it now
-    /// can go on.
-    pub(super) fn retire(&self, remover: &Remover) -> Result<(), LogError> {
-        // Opened now for readers to come; where that fails, they will find out.
-        let _ = self.file();
-        for path in [self.index.path(), &self.path] {
+    /// Hands the file and its index over to be deleted: its entries are purged, and the log knows it no
+    /// longer. Who reads it now can go on.
+    pub(super) fn retire(self: &Arc<Self>, remover: &Remover) -> Result<(), LogError> {
+        self.keep_for_readers(1);
+        for path in [self.index().path(), &self.path] {
             remover.remove(path).map_err(LogError::io("delete", path))?;
         }
         Ok(())
     }
 
+    /// Opens the files, for good, if more than the caller's `own` references are left: readers will go on
+    /// when the names are gone. Where that fails, they will find out.
+    pub(super) fn keep_for_readers(self: &Arc<Self>, own: usize) {
+        if Arc::strong_count(self) > own {
+            self.files.keep();
+            let _ = self.file();
+            let _ = self.index().last();
+        }
+    }
+
     /// Removes the file and its index.
     pub(super) fn delete(&self, disk: &dyn Disk) -> Result<(), LogError> {
-        for path in [self.index.path(), &self.path] {
+        for path in [self.index().path(), &self.path] {
             disk.remove_if_there(path).map_err(LogError::io("delete", path))?;
         }
         Ok(())
@@ -337,28 +364,4 @@ fn index_path(path: &Path) -> PathBuf {
 /// Whether a file name is a segment's.
 pub(super) fn is_segment(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == EXTENSION)
-}
-
-/// Reads the head of the file at `path`; the inner `Err` says what is wrong with it.
-pub(super) fn read_head(path: &Path) -> io::Result<Result<(SegmentHead, u64), String>> {
-    // Heads are small but for a very long list of epochs.
-    const HEAD_BYTES_MAX: u64 = 16 << 20;
-    let file = File::open(path)?;
-    let mut bytes = Vec::new();
-    (&file).take(512).read_to_end(&mut bytes)?;
-    if let Ok(item) = Item::parse(&bytes)
-        && item.size() > bytes.len()
-        && item.size() > FRAME_HEADER_BYTES
-    {
-        let more = (item.size() - bytes.len()) as u64;
-        (&file).take(more.min(HEAD_BYTES_MAX)).read_to_end(&mut bytes)?;
-    }
-    Ok(SegmentHead::decode(&bytes).map(|(head, size)| (head, size as u64)))
-}
-
-/// Whether the file at `path` begins with nothing but zeros, as one that was never synced may.
-pub(super) fn is_blank(path: &Path) -> io::Result<bool> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(512).read_to_end(&mut bytes)?;
-    Ok(bytes.iter().all(|b| *b == 0))
 }

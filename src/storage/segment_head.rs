@@ -15,12 +15,20 @@
 //! **Invariant:** a head is on disk before the segment has its name, but for a log's very first, which
 //! the first sync puts there.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
 use crate::model::{Offset, PartitionIndex, Timestamp, TopicId};
 
 use super::LogIdentity;
 use super::epochs::{EpochStart, Epochs};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Item, take};
 
+/// What is read of a head at once: more than all but those with a long list of epochs.
+const READ_BYTES: usize = 512;
+const HEAD_BYTES_MAX: usize = 16 << 20;
 const NO_INDEX: u64 = u64::MAX;
 const EPOCH_BYTES: usize = 20;
 
@@ -104,6 +112,52 @@ impl SegmentHead {
         };
         Ok((head, frame.size))
     }
+}
+
+/// A head as it was found in a file.
+pub(super) struct StoredHead {
+    pub(super) head: SegmentHead,
+    pub(super) head_bytes: u64,
+    pub(super) file_bytes: u64,
+}
+
+impl StoredHead {
+    /// Reads the head of the file at `path`; the inner `Err` says what is wrong with it.
+    pub(super) fn read(path: &Path) -> io::Result<Result<Self, String>> {
+        let file = File::open(path)?;
+        let mut bytes = read_begin(&file, READ_BYTES)?;
+        if let Ok(item) = Item::parse(&bytes)
+            && item.size() > bytes.len()
+            && item.size() > FRAME_HEADER_BYTES
+        {
+            bytes = read_begin(&file, item.size().min(HEAD_BYTES_MAX))?;
+        }
+        let file_bytes = file.metadata()?.len();
+        let stored = |(head, size)| Self { head, head_bytes: size as u64, file_bytes };
+        Ok(SegmentHead::decode(&bytes).map(stored))
+    }
+}
+
+/// Whether the file at `path` begins with nothing but zeros, as one that was never synced may.
+pub(super) fn is_blank(path: &Path) -> io::Result<bool> {
+    let bytes = read_begin(&File::open(path)?, READ_BYTES)?;
+    Ok(bytes.iter().all(|b| *b == 0))
+}
+
+/// The file's first `len` bytes, fewer if it is shorter.
+fn read_begin(file: &File, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut have = 0;
+    while have < len {
+        match file.read_at(&mut bytes[have..], have as u64) {
+            Ok(0) => break,
+            Ok(count) => have += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(have);
+    Ok(bytes)
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::cache::CacheBudget;
 use super::disk::{Disk, FatalHook, SystemDisk, abort_process};
+use super::open_files::{OpenFiles, SparingDisk};
 use super::remover::{PurgedTotals, Remover};
 use super::space::DiskSpace;
 use super::syncer::{Syncer, VolumeSync};
@@ -26,6 +27,7 @@ pub struct Storage {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) remover: Arc<Remover>,
     pub(super) space: Arc<DiskSpace>,
+    pub(super) open_files: Arc<OpenFiles>,
 }
 
 /// How a [`Storage`] is made.
@@ -33,6 +35,8 @@ pub struct Storage {
 pub struct StorageOptions {
     /// Syncs that run at a time; threads start when there is work for them.
     pub sync_threads_max: usize,
+    /// Segments whose files are open at a time, over all logs; more only while none can be closed.
+    pub open_segments_max: usize,
     /// Bytes of recent entries kept in memory, over all logs.
     pub cache_bytes_max: usize,
     /// A folder of the volume that holds the logs; with it, many logs may share one sync.
@@ -48,10 +52,12 @@ pub struct StorageOptions {
 }
 
 impl Default for StorageOptions {
-    /// 8 sync threads, 32 MiB of cache, the machine's disk; a failure ends the process.
+    /// 8 sync threads, 512 open segments, 32 MiB of cache, the machine's disk; a failure ends the
+    /// process.
     fn default() -> Self {
         Self {
             sync_threads_max: 8,
+            open_segments_max: 512,
             cache_bytes_max: 32 << 20,
             volume: None,
             reserve_bytes: 512 << 20,
@@ -69,16 +75,20 @@ impl Storage {
         let space = DiskSpace::new(options.volume.as_deref(), options.reserve_bytes);
         let opened = options.volume.as_deref().and_then(open_volume);
         let volume = opened.as_ref().map(|(_, device)| *device);
+        let open_files = Arc::new(OpenFiles::new(options.open_segments_max));
+        let disk: Arc<dyn Disk> =
+            Arc::new(SparingDisk { disk: options.disk, open_files: Arc::clone(&open_files) });
         let sync = opened.map(|(on, _)| -> VolumeSync {
-            let disk = Arc::clone(&options.disk);
+            let disk = Arc::clone(&disk);
             Box::new(move || disk.sync_volume(&on))
         });
         Self {
             syncer: Syncer::new(options.sync_threads_max, sync),
             volume,
             cache: Arc::new(CacheBudget::new(options.cache_bytes_max)),
-            remover: Arc::new(Remover::new(Arc::clone(&options.disk))),
-            disk: options.disk,
+            remover: Arc::new(Remover::new(Arc::clone(&disk))),
+            disk,
+            open_files,
             fatal: options.fatal,
             clock: options.clock,
             space: Arc::new(space),
@@ -89,6 +99,12 @@ impl Storage {
     #[must_use]
     pub fn space(&self) -> &Arc<DiskSpace> {
         &self.space
+    }
+
+    /// How many segments have their files open.
+    #[must_use]
+    pub fn open_segments(&self) -> usize {
+        self.open_files.count()
     }
 
     /// Segments that retention has deleted in this process, and their bytes.

@@ -16,8 +16,10 @@ use twox_hash::XxHash3_128;
 use super::checkpoint::{Checkpoint, CheckpointFile};
 use super::frame::Item;
 use super::log::segment_paths;
+use super::open_files::OpenFiles;
 use super::retained::Retained;
-use super::segment::{Segment, read_head};
+use super::segment::Segment;
+use super::segment_head::StoredHead;
 use super::walker::{Cursor, Located, Step, Walker};
 use super::{EntryId, LogError, LogIdentity};
 use crate::model::Offset;
@@ -138,10 +140,14 @@ impl Verifier {
     }
 
     fn segments(&mut self, dir: &Path) -> Result<Vec<Segment>, LogError> {
+        // Read one by one, through files of their own.
+        let open_files = Arc::new(OpenFiles::new(0));
         let mut segments = Vec::new();
         for path in segment_paths(dir)? {
-            match read_head(&path).map_err(LogError::io("read", &path))? {
-                Ok((head, bytes)) => segments.push(Segment::with_head(path, head, bytes)),
+            match StoredHead::read(&path).map_err(LogError::io("read", &path))? {
+                Ok(StoredHead { head, head_bytes, .. }) => {
+                    segments.push(Segment::with_head(path, head, head_bytes, &open_files));
+                }
                 Err(what) => self.problem(&path, 0, what),
             }
         }

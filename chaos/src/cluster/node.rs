@@ -149,13 +149,19 @@ impl Node {
     pub fn wait_metric(&self, line: &str, deadline: Duration) -> Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < deadline {
-            let answer = http::get(self.ports.admin, "/metrics", REQUEST_TIMEOUT);
-            if answer.is_ok_and(|answer| answer.body.lines().any(|found| found == line)) {
+            if self.has_metric(line) {
                 return Ok(());
             }
             thread::sleep(POLL * 10);
         }
         bail!("node {} does not show {line} after {deadline:?}:\n{}", self.id, self.log_tail())
+    }
+
+    /// Whether `/metrics` holds this line now.
+    #[must_use]
+    pub fn has_metric(&self, line: &str) -> bool {
+        let answer = http::get(self.ports.admin, "/metrics", REQUEST_TIMEOUT);
+        answer.is_ok_and(|answer| answer.body.lines().any(|found| found == line))
     }
 
     /// `kill -9`, and waits until the process is gone.

@@ -3,12 +3,14 @@
 //! **Invariant:** after `end` every node runs and is ready.
 
 mod fill_disk;
+mod fill_log;
 mod kill_all;
 mod kill_leader;
 mod pause_leader;
 mod power_cut;
 
 pub use fill_disk::FillDisk;
+pub use fill_log::FillLog;
 pub use kill_all::KillAll;
 pub use kill_leader::KillLeader;
 pub use pause_leader::PauseLeader;

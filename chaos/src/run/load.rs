@@ -32,13 +32,16 @@ pub(super) struct Cast {
     pub(super) settings: &'static [(&'static str, &'static str)],
     /// Size of the volume that each node's data gets for itself.
     pub(super) volume_mib: Option<u64>,
+    /// Keys of the nodes' configuration.
+    pub(super) nodes: &'static [(&'static str, &'static str)],
 }
 
 impl Cast {
     /// One idempotent producer.
-    pub(super) const ONE_PRODUCER: Self = Self { full: false, settings: &[], volume_mib: None };
+    pub(super) const ONE_PRODUCER: Self =
+        Self { full: false, settings: &[], volume_mib: None, nodes: &[] };
     /// Both kinds of producers and a group member.
-    pub(super) const FULL: Self = Self { full: true, settings: &[], volume_mib: None };
+    pub(super) const FULL: Self = Self { full: true, ..Self::ONE_PRODUCER };
 }
 
 /// The clients at work.

@@ -58,11 +58,14 @@ impl<'a> Session<'a> {
         screen.doing(format!("starting {} nodes", options.nodes));
         let repeat = options.repeat(name);
         let folder = Folder::TemporaryIn(options.folder.clone());
-        let cluster = ClusterOptions {
+        let mut cluster = ClusterOptions {
             folder,
             volume_mib: cast.volume_mib,
             ..ClusterOptions::new(options.nodes, options.binary.clone())
         };
+        for (key, value) in cast.nodes {
+            cluster = cluster.set(key, value);
+        }
         let mut cluster = Cluster::prepare(&cluster)?;
         let begun = Self::load(&mut cluster, options, cast, &repeat);
         let (recorder, load, start) = match begun {

@@ -15,4 +15,4 @@ pub use group::{GroupConsumer, GroupOptions, read_committed};
 pub use producer::{Producer, ProducerKind, ProducerOptions};
 pub use progress::Progress;
 pub use reader::{Read, read_all};
-pub use topic::{create_topic, delete_topic};
+pub use topic::{create_topic, create_topic_with, delete_topic};

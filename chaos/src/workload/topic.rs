@@ -16,8 +16,23 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// No broker answers in time, or the cluster refuses.
 pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, replicas: i32) -> Result<()> {
+    create_topic_with(bootstrap, name, partitions, replicas, &[])
+}
+
+/// Makes a topic with configs of its own.
+///
+/// # Errors
+/// As [`create_topic`].
+pub fn create_topic_with(
+    bootstrap: &str,
+    name: &str,
+    partitions: i32,
+    replicas: i32,
+    configs: &[(&str, &str)],
+) -> Result<()> {
     let (client, options) = admin(bootstrap)?;
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+    topic.config = configs.to_vec();
     let results = wait(client.create_topics(&[topic], &options))?;
     for result in results.with_context(|| format!("creating topic {name}"))? {
         result.map_err(|(topic, code)| anyhow!("creating topic {topic}: {code}"))?;

@@ -135,6 +135,7 @@ async fn run(
         if enough || Instant::now() >= bounds.deadline {
             return respond(ctx, version, &plan, look);
         }
+        drop(look);
         // Whether it moved or the time is over, the next look decides.
         drop(tokio::time::timeout_at(bounds.deadline, watches.moved()).await);
     }

@@ -104,17 +104,19 @@ impl Log {
 }
 
 impl Log {
-    /// [`Log::append`], which waits on a full disk: for space, or for [`Log::stop_waiting`].
+    /// Tries again what [may pass](LogError::may_pass), when there is space or after a while, as long as
+    /// [`Log::stop_waiting`] was not called.
     ///
     /// # Errors
-    /// As [`Log::append`].
-    pub fn append_or_wait(&self, entries: &[LogEntry]) -> Result<Appended, LogError> {
+    /// Of `attempt`.
+    pub fn patiently<T>(
+        &self,
+        attempt: impl Fn(&Self) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         loop {
-            match self.append(entries) {
-                Err(LogError::Full { path, needed_bytes })
-                    if !self.0.stopped.load(Ordering::Acquire) =>
-                {
-                    tracing::warn!(path = %path.display(), needed_bytes, "an append waits for space");
+            match attempt(self) {
+                Err(error) if error.may_pass() && !self.0.stopped.load(Ordering::Acquire) => {
+                    tracing::warn!(%error, "a log waits");
                     self.0.storage.space.wait(SPACE_WAIT);
                 }
                 outcome => return outcome,
@@ -238,7 +240,7 @@ impl Inner {
         for target in [wish, need] {
             let len = target - writer.allocated;
             let disk = &*self.storage.disk;
-            match disk.allocate(file, writer.allocated, len) {
+            match disk.allocate(&file, writer.allocated, len) {
                 Ok(()) => {
                     writer.allocated = target;
                     space.look();
@@ -246,7 +248,7 @@ impl Inner {
                 }
                 Err(error) if is_full(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                    disk.set_len(file, target).map_err(LogError::io("extend", &segment.path))?;
+                    disk.set_len(&file, target).map_err(LogError::io("extend", &segment.path))?;
                     writer.allocated = target;
                     return Ok(());
                 }
@@ -264,7 +266,7 @@ impl Inner {
         run: &[Planned],
         end: &End,
     ) -> Result<(), LogError> {
-        let (file, disk) = (segment.file()?, &*self.storage.disk);
+        let (file, disk) = (segment.file_to_write()?, &*self.storage.disk);
         let mut position = end.position;
         for part in run.chunks(IOVECS_MAX / 2) {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(part.len() * 2);
@@ -274,11 +276,11 @@ impl Inner {
                     slices.push(IoSlice::new(&plan.rest));
                 }
             }
-            match disk.write_all_at(file, &mut slices, position) {
+            match disk.write_all_at(&file, &mut slices, position) {
                 Ok(written) => position += written,
                 Err(error) if is_full(&error) => {
                     // What was written in part must not be found behind a shorter entry later.
-                    disk.set_len(file, end.position)
+                    disk.set_len(&file, end.position)
                         .map_err(|e| self.fail("cut", &segment.path, e))?;
                     writer.allocated = end.position;
                     let needed_bytes = run.iter().map(|p| p.item.size() as u64).sum();
@@ -298,7 +300,7 @@ impl Inner {
             (Arc::clone(view.active()), view.end, view.last_term, view.epochs.clone())
         };
         let disk = &*self.storage.disk;
-        disk.set_len(old.file()?, end.position).map_err(LogError::io("cut", &old.path))?;
+        disk.set_len(&*old.file()?, end.position).map_err(LogError::io("cut", &old.path))?;
         writer.allocated = end.position;
         self.sync_end()?;
         if let Err(error) = old.index().seal(&Watched(self)) {
@@ -318,8 +320,10 @@ impl Inner {
             epochs,
         };
         let name_taken = old.head.base_offset == head.base_offset;
+        let open_files = &self.storage.open_files;
         let segment =
-            Segment::create(&self.dir, name_taken, head, &Watched(self), false).map_err(refused)?;
+            Segment::create(&self.dir, name_taken, head, &Watched(self), open_files, false)
+                .map_err(refused)?;
         old.set_sealed_len(Some(end.position));
         writer.begin_segment(&segment, self.storage.clock.now());
         let mut view = write(&self.view);

@@ -124,12 +124,14 @@ impl Log {
         want: &Want,
     ) -> Result<(), LogError> {
         let furthest = begin.saturating_add(want.bytes as u64).min(part.end.position);
-        let entry = part.segment.index().last_where(|e| {
+        let index = part.segment.index();
+        let entry = index.last_where(|e| {
             e.position <= furthest
                 && e.position < part.end.position
                 && e.offset <= want.upto
                 && e.frames_before <= frames
         });
+        let entry = entry.map_err(LogError::io("map", index.path()))?;
         if let Some(entry) = entry.filter(|e| e.position > walker.position) {
             *walker = part.segment.walker_at(Some(&entry), &part.end)?;
         }
@@ -193,8 +195,7 @@ impl Want {
             part.check(begin..end, cursor)?;
             let len = (end - begin) as usize;
             self.bytes = self.bytes.saturating_sub(len);
-            let file = Arc::clone(part.segment.file()?);
-            self.slices.push(FileSlice::new(file, begin, len));
+            self.slices.push(FileSlice::new(Arc::clone(&part.segment), begin, len));
         }
         Ok(())
     }
@@ -207,7 +208,7 @@ impl Part {
         if segment.checked.covers(&range) {
             return Ok(());
         }
-        let file = Arc::clone(segment.file()?);
+        let file = segment.file()?;
         let mut walker = Walker::checking(file, range.start, range.end, cursor);
         while walker.position < range.end {
             if self.next(&mut walker)?.is_none() {

@@ -27,6 +27,7 @@ mod recovery;
 mod retention;
 mod roll;
 mod sealed_times;
+mod segments;
 mod snapshot;
 mod sync;
 mod timestamps;

@@ -18,7 +18,7 @@ use crate::storage::epochs::Epochs;
 use crate::storage::remover::GONE;
 use crate::storage::retained::Retained;
 use crate::storage::segment::{self, Segment};
-use crate::storage::segment_head::SegmentHead;
+use crate::storage::segment_head::{self, SegmentHead, StoredHead};
 use crate::storage::syncer::SyncTicket;
 use crate::storage::{Disk, LogError, LogIdentity, LogOptions, Storage};
 
@@ -81,7 +81,7 @@ impl Log {
         let sealed_bytes = View::sealed_bytes_of(&segments)?;
         let times = SealedTimes::of(&segments);
         let view = View {
-            segments,
+            segments: segments.into(),
             times,
             end,
             retained,
@@ -135,8 +135,8 @@ impl Log {
 pub fn read_identity(dir: &Path) -> Result<Option<LogIdentity>, LogError> {
     let mut error = None;
     for path in segment_paths(dir)? {
-        match segment::read_head(&path).map_err(LogError::io("read", &path))? {
-            Ok((head, _)) => return Ok(Some(head.identity)),
+        match StoredHead::read(&path).map_err(LogError::io("read", &path))? {
+            Ok(stored) => return Ok(Some(stored.head.identity)),
             Err(what) => error = Some(LogError::Corrupt { path, position: 0, what }),
         }
     }
@@ -183,7 +183,7 @@ fn find(
         }
         Vec::new()
     } else {
-        load_segments(dir, &checkpoint, durable_hint, disk)?
+        load_segments(dir, &checkpoint, durable_hint, storage)?
     };
     let mut report = Recovery::default();
     if segments.is_empty() {
@@ -248,7 +248,7 @@ fn create_first(
     // A new log is not put on the disk yet: a thousand of them are made in no time, and nothing in
     // them is acknowledged before the first sync.
     let lazy = retained.is_none();
-    Segment::create(dir, false, head, &*storage.disk, lazy)
+    Segment::create(dir, false, head, &*storage.disk, &storage.open_files, lazy)
         .map(Arc::new)
         .map_err(LogError::io("create a segment in", dir))
 }
@@ -258,27 +258,37 @@ fn load_segments(
     dir: &Path,
     checkpoint: &Option<Checkpoint>,
     durable_hint: Option<u64>,
-    disk: &dyn Disk,
+    storage: &Storage,
 ) -> Result<Vec<Arc<Segment>>, LogError> {
     let paths = segment_paths(dir)?;
-    let mut segments = Vec::with_capacity(paths.len());
+    let mut found = Vec::with_capacity(paths.len());
     for path in &paths {
-        match segment::read_head(path).map_err(LogError::io("read", path))? {
-            Ok((head, head_bytes)) => {
-                segments.push(Arc::new(Segment::with_head(path.clone(), head, head_bytes)));
-            }
+        let stored = storage.open_files.open(|| StoredHead::read(path));
+        match stored.map_err(LogError::io("read", path))? {
+            Ok(stored) => found.push((path, stored)),
             Err(what) => {
                 // Only a log's very first segment gets its name before its head is on the disk.
-                let blank = segment::is_blank(path).map_err(LogError::io("read", path))?;
+                let blank = segment_head::is_blank(path).map_err(LogError::io("read", path))?;
                 if paths.len() > 1 || !blank || checkpoint.is_some() || durable_hint.is_some() {
                     return Err(LogError::Corrupt { path: path.clone(), position: 0, what });
                 }
-                disk.remove(path).map_err(LogError::io("delete", path))?;
+                storage.disk.remove(path).map_err(LogError::io("delete", path))?;
             }
         }
     }
-    segments.sort_by_key(|s| s.head.first_index);
-    Ok(segments)
+    found.sort_by_key(|(_, stored)| stored.head.first_index);
+    let sealed = found.len().saturating_sub(1);
+    let segments = found.into_iter().enumerate().map(|(at, (path, stored))| {
+        let StoredHead { mut head, head_bytes, file_bytes } = stored;
+        if at < sealed {
+            // Only the last one's are asked for.
+            head.epochs = Epochs::default();
+        }
+        let segment = Segment::with_head(path.clone(), head, head_bytes, &storage.open_files);
+        segment.set_sealed_len((at < sealed).then_some(file_bytes));
+        Arc::new(segment)
+    });
+    Ok(segments.collect())
 }
 
 /// Makes the mark durable before anything is deleted on its word: who wrote it may not have come to it.
@@ -297,17 +307,12 @@ fn drop_purged(
     disk: &dyn Disk,
 ) -> Result<(), LogError> {
     let Some(retained) = retained else { return Ok(()) };
-    let is_gone = |s: &Arc<Segment>| s.head.first_index <= retained.purged.index + 1;
-    if segments.get(1).is_some_and(is_gone) {
+    let is_gone = |s: &&Arc<Segment>| s.head.first_index <= retained.purged.index + 1;
+    let count = segments.iter().skip(1).take_while(is_gone).count();
+    if count > 0 {
         settle_mark(dir, disk)?;
     }
-    while let [first, second, ..] = segments.as_slice()
-        && is_gone(second)
-    {
-        first.delete(disk)?;
-        segments.remove(0);
-    }
-    Ok(())
+    segments.drain(..count).try_for_each(|segment| segment.delete(disk))
 }
 
 /// Every segment follows the one before and belongs to this log.

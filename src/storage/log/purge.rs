@@ -58,16 +58,15 @@ impl Log {
             let mut view = write(&inner.view);
             view.retained = Some(retained);
             view.epochs.purge_before(upto + 1, start_offset);
-            let next_firsts = view.segments.iter().skip(1).map(|s| s.head.first_index);
-            let count = next_firsts.take_while(|first| *first <= upto + 1).count();
-            let gone = view.segments.drain(..count).collect::<Vec<_>>();
+            let count = view.segment_of_index(upto + 1);
+            let gone = view.segments.drop_first(count);
             view.times.drop_first(count);
             for segment in &gone {
                 view.sealed_bytes -= segment.sealed_len()?;
             }
             gone
         };
-        for segment in &gone {
+        for segment in gone {
             segment.retire(&inner.storage.remover)?;
             inner.storage.remover.count(segment.sealed_len()?);
         }
@@ -117,14 +116,17 @@ impl Inner {
         let old = {
             let mut view = write(&self.view);
             view.generation += 1;
-            view.segments.clone()
+            view.segments.to_vec()
         };
         for segment in old.iter().rev() {
+            // The view has it still.
+            segment.keep_for_readers(2);
             segment.delete(disk).map_err(|error| self.failed("delete", error))?;
         }
         let head = reset_head(&mark(false), &self.identity);
-        let segment = Segment::create(&self.dir, false, head, disk, false)
-            .map_err(|error| self.fail("create a segment in", &self.dir, error))?;
+        let segment =
+            Segment::create(&self.dir, false, head, disk, &self.storage.open_files, false)
+                .map_err(|error| self.fail("create a segment in", &self.dir, error))?;
         let end = End {
             position: segment.head_bytes,
             next_index: last.index + 1,
@@ -134,7 +136,7 @@ impl Inner {
         {
             let mut view = write(&self.view);
             view.generation += 1;
-            view.segments = vec![Arc::new(segment)];
+            view.segments = vec![Arc::new(segment)].into();
             view.times = SealedTimes::default();
             view.sealed_bytes = 0;
             view.end = end;

@@ -62,7 +62,7 @@ pub(super) fn recover(
         outcome = scan.run(&segment, options);
     }
     let bad = outcome?;
-    segment.set_index_ready();
+    segment.index().set_complete();
     segment.checked.note_from(scan.started_at);
     let cursor = scan.walker.cursor;
     let position = scan.walker.position;
@@ -127,10 +127,10 @@ fn settle(
         let bytes = (range.end - at).min(REWRITE_BYTES as u64) as usize;
         let part = &mut buffer[..bytes];
         file.read_exact_at(part, at).map_err(LogError::io("read", &segment.path))?;
-        disk.write_bytes_at(file, part, at).map_err(LogError::io("write to", &segment.path))?;
+        disk.write_bytes_at(&file, part, at).map_err(LogError::io("write to", &segment.path))?;
         at += bytes as u64;
     }
-    disk.sync_data(file).map_err(LogError::io("sync", &segment.path))?;
+    disk.sync_data(&file).map_err(LogError::io("sync", &segment.path))?;
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
     for dir in [Some(dir), parent].into_iter().flatten() {
         disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
@@ -181,12 +181,13 @@ impl Scan {
         let io = |e| LogError::io("map", index.path())(e);
         index.load(file_len).map_err(io)?;
         // Strictly before the point: an entry's term is only known to be so if its item is there.
-        let entry = index.floor_position(point.saturating_sub(options.recheck_bytes.max(1)));
+        let recheck = options.recheck_bytes.max(1);
+        let entry = index.floor_position(point.saturating_sub(recheck)).map_err(io)?;
         let (position, cursor) = segment.start_at(entry.as_ref());
         // They are made again by the scan.
         index.truncate_from(position + 1, None).map_err(io)?;
         let mut scan = Self {
-            walker: Walker::checking(Arc::clone(segment.file()?), position, file_len, cursor),
+            walker: Walker::checking(segment.file()?, position, file_len, cursor),
             started_at: position,
             trusted_index: entry.is_some(),
             due: IndexDue::after(entry.as_ref(), segment.head_bytes),
@@ -205,7 +206,9 @@ impl Scan {
             next_offset: self.walker.cursor.next_offset,
         };
         let known = self.epochs.starts().last().map(|e| e.term);
-        for (left, right) in segment.index().term_changes(known) {
+        let index = segment.index();
+        let changes = index.term_changes(known).map_err(LogError::io("map", index.path()))?;
+        for (left, right) in changes {
             let mut walker = segment.walker_at(left.as_ref(), &end)?;
             while walker.position < right.position {
                 match walker.step().map_err(LogError::io("read", &segment.path))? {
@@ -262,8 +265,7 @@ fn cut(
     storage: &Storage,
     report: &mut Recovery,
 ) -> Result<u64, LogError> {
-    let mut tail =
-        Walker::checking(Arc::clone(segment.file()?), end.position, file_len, scan.walker.cursor);
+    let mut tail = Walker::checking(segment.file()?, end.position, file_len, scan.walker.cursor);
     let last = tail.last_nonzero(end.position).map_err(LogError::io("read", &segment.path))?;
     let Some(last) = last else { return Ok(file_len) };
     report.cut_bytes = last - end.position;
@@ -275,8 +277,8 @@ fn cut(
         .truncate_from(end.position, Some(&*storage.disk))
         .map_err(LogError::io("sync", segment.index().path()))?;
     let file = segment.file()?;
-    storage.disk.set_len(file, end.position).map_err(LogError::io("cut", &segment.path))?;
-    storage.disk.sync_data(file).map_err(LogError::io("sync", &segment.path))?;
+    storage.disk.set_len(&file, end.position).map_err(LogError::io("cut", &segment.path))?;
+    storage.disk.sync_data(&file).map_err(LogError::io("sync", &segment.path))?;
     tracing::warn!(
         bytes = report.cut_bytes,
         reason = report.cut_reason,

@@ -30,7 +30,7 @@ impl Log {
     /// [`LogError::Io`].
     pub fn read_snapshot(&self) -> Result<Option<Vec<u8>>, LogError> {
         let path = self.0.dir.join(FILE_NAME);
-        match fs::read(&path) {
+        match self.0.storage.open_files.open(|| fs::read(&path)) {
             Ok(contents) => Ok(Some(contents)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(LogError::io("read", path)(error)),

@@ -46,6 +46,8 @@ pub(super) struct SyncState {
 struct Covered {
     segment: Arc<Segment>,
     end: End,
+    /// Writes to the segment's file.
+    writes: u64,
     generation: u64,
 }
 
@@ -99,7 +101,7 @@ impl Inner {
     pub(super) fn sync_end(&self) -> Result<(), LogError> {
         let covered = self.covered();
         let disk = &*self.storage.disk;
-        if let Err(error) = disk.sync_data(covered.segment.file()?) {
+        if let Err(error) = disk.sync_data(&*covered.segment.file()?) {
             return Err(self.fail("sync", &covered.segment.path, error));
         }
         self.settle()?;
@@ -110,11 +112,14 @@ impl Inner {
     /// What a sync that begins now will cover.
     fn covered(&self) -> Covered {
         let view = read(&self.view);
-        Covered { segment: Arc::clone(view.active()), end: view.end, generation: view.generation }
+        let segment = Arc::clone(view.active());
+        let writes = segment.writes();
+        Covered { segment, end: view.end, writes, generation: view.generation }
     }
 
     fn note_synced(&self, covered: &Covered) {
-        let Covered { segment, end, generation } = covered;
+        let Covered { segment, end, writes, generation } = covered;
+        segment.note_synced(*writes);
         let mut sync = lock(&self.sync);
         if read(&self.view).generation == *generation && end.next_index >= sync.durable.next_index {
             sync.durable = DurableEnd { next_index: end.next_index, next_offset: end.next_offset };

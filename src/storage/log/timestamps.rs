@@ -70,10 +70,10 @@ impl Log {
         upto: Offset,
     ) -> Result<Option<(BatchPosition, FileSlice)>, LogError> {
         let (mut walker, _) = part.segment.walk_from(&part.end, &self.0.options, |index| {
-            let by_time = index.floor_timestamp(timestamp);
+            let by_time = index.floor_timestamp(timestamp)?;
             // What was purged may be newer than what is retained.
-            let by_offset = index.floor_offset(from);
-            by_time.into_iter().chain(by_offset).max_by_key(|e| e.position)
+            let by_offset = index.floor_offset(from)?;
+            Ok(by_time.into_iter().chain(by_offset).max_by_key(|e| e.position))
         })?;
         while let Some(located) = part.next(&mut walker)? {
             let Item::Batch(header) = located.item else { continue };
@@ -82,8 +82,8 @@ impl Log {
             }
             let holds = header.record_count > 0 && header.next_offset() > from;
             if holds && header.max_timestamp >= timestamp {
-                let file = Arc::clone(part.segment.file()?);
-                let slice = FileSlice::new(file, located.position, header.size_bytes());
+                let segment = Arc::clone(&part.segment);
+                let slice = FileSlice::new(segment, located.position, header.size_bytes());
                 return Ok(Some((BatchPosition { header, index: located.index }, slice)));
             }
         }
@@ -109,7 +109,9 @@ impl Part {
             // The entries count from the segment's beginning: of no use where that was purged.
             index.floor_offset(if whole { upto } else { from })
         })?;
-        let entry = self.segment.index().floor_position(walker.position);
+        let index = self.segment.index();
+        let entry = index.floor_position(walker.position);
+        let entry = entry.map_err(LogError::io("map", index.path()))?;
         let mut largest = entry.filter(|_| whole).map_or(Timestamp::NONE, |e| e.max_timestamp);
         while let Some(located) = self.next(&mut walker)? {
             let Item::Batch(header) = located.item else { continue };

@@ -41,6 +41,8 @@ impl Inner {
         let Some((at, part)) = self.part_to_cut(next_index)? else { return Ok(()) };
         let (end, due) = self.find_end(&part, next_index)?;
         let segment = part.segment;
+        // Held from here on, with its index: once begun, this does not fail for want of a descriptor.
+        let file = segment.file()?;
         let dropped = {
             let mut view = write(&self.view);
             view.generation += 1;
@@ -64,9 +66,10 @@ impl Inner {
         index
             .truncate_from(end.position, Some(&Watched(self)))
             .map_err(|error| self.fail("sync", index.path(), error))?;
-        let (file, disk) = (segment.file()?, &*self.storage.disk);
-        disk.set_len(file, end.position).map_err(|error| self.fail("cut", &segment.path, error))?;
-        disk.sync_data(file).map_err(|error| self.fail("sync", &segment.path, error))?;
+        let disk = &*self.storage.disk;
+        disk.set_len(&file, end.position)
+            .map_err(|error| self.fail("cut", &segment.path, error))?;
+        disk.sync_data(&file).map_err(|error| self.fail("sync", &segment.path, error))?;
         // A new log's own name is not on the disk before its first sync, which this may be.
         self.settle()?;
         segment.set_sealed_len(None);
@@ -96,7 +99,8 @@ impl Inner {
         let (walker, _) =
             segment.walk_from(&part.end, &self.options, |i| i.floor_index(next_index))?;
         drop(walker);
-        let entry = segment.index().floor_index(next_index);
+        let index = segment.index();
+        let entry = index.floor_index(next_index).map_err(LogError::io("map", index.path()))?;
         let mut walker = segment.walker_at(entry.as_ref(), &part.end)?;
         let mut due = IndexDue::after(entry.as_ref(), segment.head_bytes);
         while walker.cursor.next_index < next_index {
@@ -118,7 +122,8 @@ impl Inner {
         if !file.may_say_more_than(end.next_index) {
             return Ok(());
         }
-        let Some(stored) = file.read().map_err(LogError::io("read", &self.dir))? else {
+        let stored = self.storage.open_files.open(|| file.read());
+        let Some(stored) = stored.map_err(LogError::io("read", &self.dir))? else {
             return Ok(());
         };
         let point = Checkpoint {

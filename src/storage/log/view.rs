@@ -13,11 +13,12 @@ use crate::storage::{EntryId, LogError, LogOptions};
 
 use super::Log;
 use super::sealed_times::SealedTimes;
+use super::segments::Segments;
 
 /// The segments and where the log begins and ends.
 pub(super) struct View {
-    /// Oldest first, at least one; the last is appended to.
-    pub(super) segments: Vec<Arc<Segment>>,
+    /// At least one; the last is appended to.
+    pub(super) segments: Segments,
     pub(super) times: SealedTimes,
     /// End of the last segment.
     pub(super) end: End,
@@ -102,26 +103,22 @@ impl View {
 
     pub(super) fn part(&self, at: usize) -> Result<Part, LogError> {
         let segment = Arc::clone(&self.segments[at]);
-        let Some(next) = self.segments.get(at + 1) else {
+        let Some((next_index, next_offset)) = self.segments.begin(at + 1) else {
             return Ok(Part { segment, end: self.end, active: true, newest: None });
         };
-        let end = End {
-            position: segment.sealed_len()?,
-            next_index: next.head.first_index,
-            next_offset: next.head.base_offset,
-        };
+        let end = End { position: segment.sealed_len()?, next_index, next_offset };
         Ok(Part { segment, end, active: false, newest: self.times.of_segment(at) })
     }
 
     /// Which segment holds the entry at `index`, or would.
     pub(super) fn segment_of_index(&self, index: u64) -> usize {
-        self.segments.partition_point(|s| s.head.first_index <= index).saturating_sub(1)
+        self.segments.count_upto_index(index).saturating_sub(1)
     }
 
     /// Which segment holds the batch that contains `offset`, or would.
     pub(super) fn segment_of_offset(&self, offset: Offset) -> usize {
         // Of several with the same base offset the last has the records.
-        self.segments.partition_point(|s| s.head.base_offset <= offset).saturating_sub(1)
+        self.segments.count_upto_offset(offset).saturating_sub(1)
     }
 }
 

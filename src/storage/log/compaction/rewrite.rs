@@ -146,7 +146,9 @@ impl<'a> Rewriter<'a> {
 
     fn read_again(&self, part: &Part, file: File, cleaned: &Cleaned) -> Result<Index, LogError> {
         let head = &part.segment.head;
-        let index = Index::new(cleaned.index.clone(), head.base_offset, head.first_index);
+        let open_files = Arc::clone(&self.log.0.storage.open_files);
+        let path = cleaned.index.clone();
+        let index = Index::new(path, head.base_offset, head.first_index, open_files);
         let (position, cursor) = part.segment.begin();
         let mut walker = Walker::checking(Arc::new(file), position, cleaned.bytes, cursor);
         let mut due = IndexDue::after(None, position);

@@ -10,8 +10,6 @@
 //! **Invariant:** no index is ever found beside a segment that it was not made for.
 //! **Invariant:** who reads the old segment goes on reading it.
 
-use std::sync::Arc;
-
 use crate::storage::locks::{lock, read, write};
 use crate::storage::segment::{End, Segment};
 use crate::storage::{Disk, LogError};
@@ -46,7 +44,7 @@ impl Log {
             let segment = self.successor(old, cleaned.bytes);
             let mut view = write(&inner.view);
             view.sealed_bytes = view.sealed_bytes - old.end.position + cleaned.bytes;
-            view.segments[at] = Arc::new(segment);
+            view.segments.replace(at, segment);
         }
         disk.sync_dir(&inner.dir).map_err(refused)?;
         Ok(true)
@@ -55,10 +53,11 @@ impl Log {
     /// The segment that now has the old one's name. What cannot be opened yet will be at first use.
     fn successor(&self, old: &Part, bytes: u64) -> Segment {
         let Segment { path, head, head_bytes, .. } = &*old.segment;
-        let segment = Segment::with_head(path.clone(), head.clone(), *head_bytes);
+        let open_files = &self.0.storage.open_files;
+        let segment = Segment::with_head(path.clone(), head.clone(), *head_bytes, open_files);
         segment.set_sealed_len(Some(bytes));
         let end = End { position: bytes, ..old.end };
-        if let Err(error) = segment.hold(&end, &self.0.options) {
+        if let Err(error) = segment.open(&end, &self.0.options) {
             tracing::warn!(%error, "a compacted segment is opened later");
         }
         segment

@@ -245,7 +245,7 @@ fn an_index_that_is_deleted_or_damaged_is_made_again() {
 }
 
 fn read_identity_first_index(path: &Path) -> u64 {
-    crate::storage::segment::read_head(path).unwrap().unwrap().0.first_index
+    crate::storage::segment_head::StoredHead::read(path).unwrap().unwrap().head.first_index
 }
 
 #[test]

@@ -201,10 +201,9 @@ impl Model {
         let root = tempfile::tempdir().unwrap();
         let disk = Arc::new(Images::default());
         let storage = Storage::new(StorageOptions {
-            cache_bytes_max: 0,
             disk: Arc::clone(&disk) as Arc<dyn Disk>,
             fatal: Arc::new(|doing, error| panic!("{doing}: {error}")),
-            ..StorageOptions::default()
+            ..few_open()
         });
         let dir = root.path().join("0");
         let (log, _) = Log::open(&dir, &identity(), small(), &storage, None).unwrap();

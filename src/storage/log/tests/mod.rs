@@ -2,6 +2,7 @@
 
 mod basics;
 mod cases;
+mod closing;
 mod compacting;
 mod crash;
 mod cuts;
@@ -50,13 +51,14 @@ fn small() -> LogOptions {
     }
 }
 
-/// No cache, so that reads go to the files; a failure is an error, not the end of the process.
+/// No cache, so that reads go to the files, few of which stay open.
+fn few_open() -> StorageOptions {
+    StorageOptions { cache_bytes_max: 0, open_segments_max: 2, ..StorageOptions::default() }
+}
+
+/// As [`few_open`]; a failure is an error, not the end of the process.
 fn uncached() -> Storage {
-    Storage::new(StorageOptions {
-        cache_bytes_max: 0,
-        fatal: Arc::new(|_, _| {}),
-        ..StorageOptions::default()
-    })
+    Storage::new(StorageOptions { fatal: Arc::new(|_, _| {}), ..few_open() })
 }
 
 fn open(dir: &Path) -> (Log, Recovery) {

@@ -27,6 +27,7 @@ impl Run {
         let seen = Arc::clone(&fatal);
         let storage = Storage::new(StorageOptions {
             cache_bytes_max,
+            open_segments_max: 1,
             disk: Arc::clone(&disk) as Arc<dyn crate::storage::Disk>,
             fatal: Arc::new(move |_, _| {
                 seen.fetch_add(1, Ordering::SeqCst);

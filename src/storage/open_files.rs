@@ -1,0 +1,285 @@
+//! How many segments have their files open at a time: the least recently used ones are closed.
+//!
+//! ```text
+//! opened ─► [ front … back ]   over the budget, or the system has no descriptor left:
+//!              └─ used since it was last looked at? ─ yes ─► to the back, a second chance
+//!                                                   └ no ──► closed, unless it must stay open now
+//! ```
+//! Kafka keeps every segment open and asks for a higher limit. Here a use costs one flag of its own, and
+//! the queue is locked only to open.
+//!
+//! **Invariant:** what is in use, or holds what no sync has confirmed, is not closed: a failed write is
+//! told to descriptors that were open at the time.
+//! Deliberately elsewhere: what is closed and how it is opened again ([`SegmentFiles`]).
+//!
+//! [`SegmentFiles`]: super::segment_files::SegmentFiles
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use super::disk::Disk;
+use super::locks::lock;
+
+/// Looks at the queue in one go: it is locked meanwhile.
+const LOOKS_MAX: usize = 256;
+/// How many are closed at once where the system has no descriptor left.
+const CLOSED_AT_ONCE: usize = 16;
+/// How often one opening makes room: others may take what was freed.
+const ATTEMPTS: usize = 16;
+
+/// Something that can be closed, and opens itself again.
+pub(super) trait Closable: Send + Sync {
+    /// Its place in the queue.
+    fn mark(&self) -> &UseMark;
+
+    /// Closes it; false where it has to stay open now. Must not wait for a lock.
+    fn close(&self) -> bool;
+}
+
+/// Whether a [`Closable`] is queued, and was used lately.
+#[derive(Default)]
+pub(super) struct UseMark {
+    used: AtomicBool,
+    queued: AtomicBool,
+}
+
+impl UseMark {
+    pub(super) fn note_use(&self) {
+        // Only read where it says so already: readers of one segment share the line.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The budget, and what is open.
+pub(super) struct OpenFiles {
+    max: usize,
+    queue: Mutex<VecDeque<Weak<dyn Closable>>>,
+}
+
+impl OpenFiles {
+    /// A budget of `max`; more are open only while none of them can be closed.
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, queue: Mutex::default() }
+    }
+
+    /// Notes that `item` is open, and closes others that are too many.
+    pub(super) fn note_opened<T: Closable + 'static>(&self, item: &Arc<T>) {
+        let mut queue = lock(&self.queue);
+        if !item.mark().queued.swap(true, Ordering::Relaxed) {
+            let item = Arc::downgrade(item);
+            queue.push_back(item);
+        }
+        let excess = queue.len().saturating_sub(self.max);
+        close(&mut queue, excess);
+    }
+
+    /// Opens something; where the system has no descriptor left, others are closed for it.
+    pub(super) fn open<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        for _ in 0..ATTEMPTS {
+            match open() {
+                Err(error) if is_out_of_files(&error) => {
+                    if close(&mut lock(&self.queue), CLOSED_AT_ONCE) == 0 {
+                        return Err(error);
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+        open()
+    }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.queue).iter().filter(|item| item.strong_count() > 0).count()
+    }
+}
+
+/// Closes up to `count`, those first that were used longest ago; how many went.
+fn close(queue: &mut VecDeque<Weak<dyn Closable>>, count: usize) -> usize {
+    let mut looks = LOOKS_MAX.min(queue.len() * 2);
+    let mut closed = 0;
+    while closed < count && looks > 0 {
+        looks -= 1;
+        let Some(item) = queue.pop_front() else { break };
+        let Some(open) = item.upgrade() else {
+            closed += 1;
+            continue;
+        };
+        if open.mark().used.swap(false, Ordering::Relaxed) || !open.close() {
+            queue.push_back(item);
+        } else {
+            open.mark().queued.store(false, Ordering::Relaxed);
+            closed += 1;
+        }
+    }
+    closed
+}
+
+/// Whether the process, or the system, has as many files open as it may.
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// A disk for which segments are closed where it has no descriptor left.
+pub(super) struct SparingDisk {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) open_files: Arc<OpenFiles>,
+}
+
+impl Disk for SparingDisk {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.open_files.open(|| self.disk.create(path))
+    }
+
+    fn open_or_create(&self, path: &Path) -> io::Result<File> {
+        self.open_files.open(|| self.disk.open_or_create(path))
+    }
+
+    fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        self.disk.write_at(file, slices, position)
+    }
+
+    fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
+        self.disk.allocate(file, position, len)
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        self.disk.set_len(file, len)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir(path)
+    }
+
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.disk.sync_data(file)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        // Without a descriptor nothing was synced yet: this is no second attempt at a failed sync.
+        self.open_files.open(|| self.disk.sync_dir(dir))
+    }
+
+    fn sync_volume(&self, on: &File) -> io::Result<()> {
+        self.disk.sync_volume(on)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Item {
+        mark: UseMark,
+        open: AtomicBool,
+        busy: AtomicBool,
+    }
+
+    impl Closable for Item {
+        fn mark(&self) -> &UseMark {
+            &self.mark
+        }
+
+        fn close(&self) -> bool {
+            if self.busy.load(Ordering::Relaxed) {
+                return false;
+            }
+            assert!(self.open.swap(false, Ordering::Relaxed), "closed twice");
+            true
+        }
+    }
+
+    impl Item {
+        fn opened(files: &OpenFiles) -> Arc<Self> {
+            let item = Arc::new(Self::default());
+            item.open(files);
+            item
+        }
+
+        fn open(self: &Arc<Self>, files: &OpenFiles) {
+            self.open.store(true, Ordering::Relaxed);
+            files.note_opened(self);
+        }
+
+        fn is_open(&self) -> bool {
+            self.open.load(Ordering::Relaxed)
+        }
+    }
+
+    fn open_of(items: &[Arc<Item>]) -> Vec<bool> {
+        items.iter().map(|item| item.is_open()).collect()
+    }
+
+    #[test]
+    fn the_one_that_was_used_longest_ago_is_closed() {
+        let files = OpenFiles::new(3);
+        let mut items: Vec<_> = (0..3).map(|_| Item::opened(&files)).collect();
+        items[0].mark.note_use();
+        items.push(Item::opened(&files));
+        assert_eq!(open_of(&items), [true, false, true, true], "the first had a second chance");
+        items[1].open(&files);
+        assert_eq!(open_of(&items), [true, true, false, true]);
+        // One that is open already takes no second place.
+        items[1].open(&files);
+        assert_eq!((open_of(&items), files.count()), (vec![true, true, false, true], 3));
+    }
+
+    #[test]
+    fn what_has_to_stay_open_stays_and_goes_later() {
+        let files = OpenFiles::new(2);
+        let items: Vec<_> = (0..2).map(|_| Item::opened(&files)).collect();
+        items.iter().for_each(|item| item.busy.store(true, Ordering::Relaxed));
+        let third = Item::opened(&files);
+        assert!(!third.is_open(), "the only one that can be closed");
+        third.busy.store(true, Ordering::Relaxed);
+        third.open(&files);
+        assert_eq!((files.count(), third.is_open()), (3, true));
+        items.iter().for_each(|item| item.busy.store(false, Ordering::Relaxed));
+        let _fourth = Item::opened(&files);
+        assert_eq!((open_of(&items), files.count()), (vec![false, false], 2));
+    }
+
+    #[test]
+    fn what_is_dropped_makes_room_and_is_not_kept() {
+        let files = OpenFiles::new(2);
+        let kept = Item::opened(&files);
+        for _ in 0..100 {
+            kept.mark.note_use();
+            drop(Item::opened(&files));
+        }
+        assert!(kept.is_open());
+        assert_eq!((files.count(), lock(&files.queue).len()), (1, 2));
+    }
+
+    #[test]
+    fn without_a_descriptor_others_are_closed_as_long_as_that_helps() {
+        let files = OpenFiles::new(100);
+        let items: Vec<_> = (0..40).map(|_| Item::opened(&files)).collect();
+        let no_more = || io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        let left = || items.iter().filter(|item| item.is_open()).count();
+        let open =
+            |when: usize| files.open(|| if left() > when { Err(no_more()) } else { Ok(left()) });
+        assert_eq!(open(100).unwrap(), 40);
+        assert_eq!(open(20).unwrap(), 8);
+        items.iter().for_each(|item| item.busy.store(true, Ordering::Relaxed));
+        assert!(is_out_of_files(&open(2).unwrap_err()));
+        let other = files.open(|| Err::<(), _>(io::ErrorKind::NotFound.into())).unwrap_err();
+        assert_eq!((other.kind(), left()), (io::ErrorKind::NotFound, 8));
+    }
+}

@@ -1,0 +1,149 @@
+//! A broker that may have few files open serves many segments, and many clients do not stop it.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jackdaw_chaos::cluster::Cluster;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::retention::run;
+use super::support::{
+    PATIENCE, Record, binary, consumer, options, poll_until, read, send_all, watermarks,
+};
+
+const LIMIT: u64 = 128;
+/// What of it goes to segments: see `src/broker/descriptors.rs`.
+const SEGMENTS: usize = 24;
+const PARTITIONS: i32 = 4;
+const RECORDS: usize = 100;
+/// Each record begins a segment: it is so much newer than the one before.
+const APART_MS: i64 = 1_000;
+const ONE_BY_ONE: [(&str, &str); 1] = [("batch.num.messages", "1")];
+
+fn record(partition: i32, n: usize) -> Record {
+    Record::new(format!("{partition} {n}"), vec![n as u8; 1_000])
+}
+
+/// Records with their times, the last of which is now.
+fn to_send(partition: i32) -> Vec<Record> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let time = |n: usize| Some(now - (RECORDS - n) as i64 * APART_MS);
+    (0..RECORDS).map(|n| Record { timestamp: time(n), ..record(partition, n) }).collect()
+}
+
+fn is_all(partition: i32, read: impl IntoIterator<Item = (i64, Record)>) -> bool {
+    read.into_iter().map(|(_, read)| read).eq((0..RECORDS).map(|n| record(partition, n)))
+}
+
+/// A script that starts the binary with a low limit, under the binary's process id.
+fn limited(folder: &tempfile::TempDir) -> PathBuf {
+    let path = folder.path().join("jackdaw-limited");
+    let script = format!("#!/bin/sh\nulimit -n {LIMIT}\nexec '{}' \"$@\"\n", binary().display());
+    // Not written from here: what another test starts meanwhile would hold it open for a moment, and a
+    // file that is open for writing cannot be executed.
+    let write = "printf %s \"$1\" > \"$0\" && chmod 755 \"$0\"";
+    let written = Command::new("sh").args(["-c", write]).arg(&path).arg(script).status();
+    assert!(written.unwrap().success());
+    path
+}
+
+/// The files that the node has open: all, and those of segments.
+fn open_files(cluster: &Cluster) -> (usize, usize) {
+    let folder = format!("/proc/{}/fd", cluster.node(1).pid().unwrap());
+    let links = fs::read_dir(folder).unwrap().filter_map(|link| link.ok()?.path().read_link().ok());
+    let links: Vec<PathBuf> = links.collect();
+    let of_segments = links.iter().filter(|path| path.extension().is_some_and(|e| e == "log"));
+    (links.len(), of_segments.count())
+}
+
+fn segment_files(cluster: &Cluster) -> usize {
+    let partitions = fs::read_dir(cluster.node(1).data_dir().join("partitions")).unwrap();
+    let files = partitions.flat_map(|partition| fs::read_dir(partition.unwrap().path()).unwrap());
+    let paths = files.map(|file| file.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "log")).count()
+}
+
+fn limit_to(cluster: &Cluster, current: u64) {
+    let pid = Pid::from_raw(cluster.node(1).pid().unwrap().cast_signed());
+    let limit = Rlimit { current: Some(current), maximum: Some(LIMIT) };
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+}
+
+/// Consumers that are connected.
+fn consumers(cluster: &Cluster) -> Vec<BaseConsumer> {
+    let connected = |reader| {
+        let consumer = consumer(&cluster.bootstrap(), "readers", &[]);
+        watermarks(&consumer, "long", reader % PARTITIONS);
+        consumer
+    };
+    (0..2 * PARTITIONS).map(connected).collect()
+}
+
+/// All of them read a partition at a time.
+fn read_everything(consumers: &[BaseConsumer]) {
+    std::thread::scope(|scope| {
+        for (partition, consumer) in (0..PARTITIONS).cycle().zip(consumers) {
+            scope.spawn(move || {
+                let mut assignment = TopicPartitionList::new();
+                assignment.add_partition_offset("long", partition, Offset::Beginning).unwrap();
+                consumer.assign(&assignment).unwrap();
+                let got = poll_until(consumer, |got| got.len() == RECORDS);
+                assert!(is_all(partition, got));
+            });
+        }
+    });
+}
+
+#[test]
+fn many_segments_are_served_with_few_descriptors() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(1);
+    options.binary = limited(&folder);
+    let mut cluster = Cluster::start(&options, PATIENCE).unwrap();
+    let partitions = PARTITIONS.to_string();
+    let create = ["topic", "create", "long", "--partitions", &partitions];
+    run(&cluster, &[&create[..], &["--config", "segment.ms=100"]].concat());
+    cluster.wait_led("long", PATIENCE).unwrap();
+    for partition in 0..PARTITIONS {
+        let offsets =
+            send_all(&cluster.bootstrap(), "long", partition, &to_send(partition), &ONE_BY_ONE);
+        assert!(offsets.into_iter().eq(0..RECORDS as i64));
+    }
+    assert!(segment_files(&cluster) >= RECORDS * PARTITIONS as usize);
+    read_everything(&consumers(&cluster));
+    let (all, segments) = open_files(&cluster);
+    // Some may have been in use when it was their turn to be closed.
+    let most = SEGMENTS + 2 * PARTITIONS as usize;
+    assert!(segments <= most && all < LIMIT as usize, "{all}, of segments {segments}");
+
+    // More connections than there are descriptors: they leave some to the rest.
+    let address = cluster.node(1).ports.kafka;
+    let crowd: Vec<TcpStream> =
+        (0..2 * LIMIT).filter_map(|_| TcpStream::connect(address).ok()).collect();
+    assert!(crowd.len() > LIMIT as usize);
+    let (all, _) = open_files(&cluster);
+    assert!(all < LIMIT as usize, "{all}");
+    drop(crowd);
+
+    // No more than are open: each segment that is opened takes the place of others.
+    let connected = consumers(&cluster);
+    limit_to(&cluster, open_files(&cluster).0 as u64);
+    read_everything(&connected);
+    limit_to(&cluster, LIMIT);
+    drop(connected);
+    let more = &to_send(0)[..10];
+    let offsets = send_all(&cluster.bootstrap(), "long", 0, more, &ONE_BY_ONE);
+    assert!(offsets.into_iter().eq((RECORDS..RECORDS + 10).map(|offset| offset as i64)));
+    assert!(cluster.node_mut(1).is_running().unwrap());
+    cluster.stop_all(PATIENCE).unwrap();
+    cluster.start_all().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    cluster.wait_led("long", PATIENCE).unwrap();
+    let got = read(&cluster.bootstrap(), "long", 0, &[]);
+    assert_eq!(got.len(), RECORDS + 10);
+}
