@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::ReadPolicy;
@@ -15,6 +16,7 @@ use crate::error::{ProposeError, RaftError};
 use crate::id::{GroupId, LogId, NodeId};
 use crate::options::Timing;
 use crate::status::{GroupStatus, Role};
+use crate::suffrage::Suffrage;
 use crate::transport::{Peer, Transport};
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.
@@ -41,6 +43,9 @@ struct Inner {
     status: watch::Receiver<GroupStatus>,
     role: watch::Receiver<Role>,
     built: Arc<watch::Sender<SnapshotBuilt>>,
+    suffrage: watch::Sender<Suffrage>,
+    /// A refilling replica may vote for the only other one; see [`Group::initialize`].
+    of_two: AtomicBool,
     /// Ends once nothing uses the group's ports any more.
     in_use: Mutex<mpsc::Receiver<Infallible>>,
     transport: Arc<Transport>,
@@ -58,6 +63,7 @@ pub(crate) struct GroupParts {
     pub(crate) status: watch::Receiver<GroupStatus>,
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) built: Arc<watch::Sender<SnapshotBuilt>>,
+    pub(crate) suffrage: Suffrage,
     pub(crate) in_use: mpsc::Receiver<Infallible>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) preferred: Option<NodeId>,
@@ -66,6 +72,8 @@ pub(crate) struct GroupParts {
 impl Group {
     pub(crate) fn new(parts: GroupParts) -> Self {
         let GroupParts { id, me, timing, raft, signals, status, role, built, .. } = parts;
+        let suffrage = watch::Sender::new(parts.suffrage);
+        let of_two = AtomicBool::new(false);
         let GroupParts { transport, preferred, .. } = parts;
         let in_use = Mutex::new(parts.in_use);
         let inner = Inner {
@@ -77,6 +85,8 @@ impl Group {
             status,
             role,
             built,
+            suffrage,
+            of_two,
             in_use,
             transport,
             preferred,
@@ -103,16 +113,23 @@ impl Group {
         if !voters.contains(&self.inner.me) {
             return Err(RaftError::NotAVoter(self.inner.me));
         }
+        if self.inner.suffrage.borrow().is_refilling() {
+            // Of two, the other one has every entry that was ever committed: it may be voted for.
+            self.inner.of_two.store(voters.len() == 2, Ordering::Release);
+            return Ok(());
+        }
         let alone = voters.len() == 1;
-        match self.raft().initialize(voters).await {
-            Ok(()) => {}
-            Err(OpenraftError::APIError(InitializeError::NotAllowed(_))) => return Ok(()),
+        let initialized = match self.raft().initialize(voters).await {
+            Ok(()) => true,
+            Err(OpenraftError::APIError(InitializeError::NotAllowed(_))) => false,
             Err(OpenraftError::APIError(InitializeError::NotInMembers(_))) => {
                 return Err(RaftError::NotAVoter(self.inner.me));
             }
             Err(OpenraftError::Fatal(fatal)) => return Err(ended(&fatal)),
-        }
-        if alone {
+        };
+        // Not before: a vote is saved after all appends, so that who has voted has had a log.
+        self.set_suffrage(Suffrage::Voter);
+        if initialized && alone {
             self.raft().trigger().elect(false).await.map_err(|fatal| ended(&fatal))?;
         }
         Ok(())
@@ -171,6 +188,45 @@ impl Group {
         }
     }
 
+    /// What this node's replica is in its group: whether it votes. Changes once at most, from
+    /// [`Suffrage::New`] or [`Suffrage::Refilling`] to [`Suffrage::Voter`].
+    pub fn suffrage(&self) -> watch::Receiver<Suffrage> {
+        self.inner.suffrage.subscribe()
+    }
+
+    /// Where the log here ends, as the leader whom a majority has confirmed after the call: nothing
+    /// that was committed before, or that any member has acknowledged before, lies behind it.
+    pub async fn confirmed_end(&self) -> Result<u64, ProposeError> {
+        self.read_barrier().await?;
+        let end = self.raft().with_raft_state(|state| {
+            let last = state.log_ids.last().map(|last| last.index);
+            last.filter(|_| state.server_state.is_leader())
+        });
+        end.await.map_err(|fatal| refused(&fatal))?.ok_or(ProposeError::Unavailable)
+    }
+
+    pub(crate) fn set_suffrage(&self, suffrage: Suffrage) {
+        self.inner.suffrage.send_replace(suffrage);
+    }
+
+    /// Whether this replica may campaign.
+    pub(crate) fn may_lead(&self) -> bool {
+        *self.inner.suffrage.borrow() == Suffrage::Voter
+    }
+
+    /// Whether this replica may grant votes. One that is about to be told its members is waited for.
+    pub(crate) async fn may_vote(&self, wait: Duration) -> bool {
+        let mut suffrage = self.inner.suffrage.subscribe();
+        let known = suffrage.wait_for(|suffrage| *suffrage != Suffrage::New);
+        match tokio::time::timeout(wait, known).await {
+            Ok(Ok(suffrage)) if suffrage.is_refilling() => {
+                self.inner.of_two.load(Ordering::Acquire)
+            }
+            Ok(Ok(_)) => true,
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
     /// Whether this node leads the group and no other can have been elected yet: a majority of the
     /// voters has confirmed it, and has had an eye on this node ever since (Raft dissertation, section
     /// 6.4.1, with the heartbeats of nodes for those of groups). What it serves is then not stale.
@@ -213,9 +269,12 @@ impl Group {
         let _ = self.raft().trigger().heartbeat().await;
     }
 
-    /// Campaigns now, whoever's turn it is. The other voters refuse while they hear a leader. Nothing is
-    /// retried; watch the status.
+    /// Campaigns now, whoever's turn it is, unless the log here is not complete. The other voters refuse
+    /// while they hear a leader. Nothing is retried; watch the status.
     pub async fn elect(&self) {
+        if !self.may_lead() {
+            return;
+        }
         let alone = self.inner.status.borrow().voters.len() == 1;
         // An ended group cannot campaign, and its status says that it ended.
         let _ = self.raft().trigger().elect(!alone).await;
@@ -281,6 +340,9 @@ impl Group {
 
     /// Elects this node where it is the group's only voter: nobody else could object.
     pub(crate) async fn elect_if_alone(&self) -> Result<(), RaftError> {
+        if !self.may_lead() {
+            return Ok(());
+        }
         let me = self.inner.me;
         let alone = self
             .raft()

@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
+use crate::incomplete::Incomplete;
 use crate::registry::Registry;
 use crate::status::GroupStatus;
 use crate::transport::Transport;
@@ -30,6 +31,7 @@ const LAG_MAX: u64 = 1_000;
 pub(crate) struct Handover {
     pub(crate) transport: Arc<Transport>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) incomplete: Arc<Incomplete>,
 }
 
 impl Handover {
@@ -60,7 +62,8 @@ impl Handover {
             .all()
             .into_iter()
             .filter_map(|group| {
-                let to = successor(&group.status().borrow(), me, |node| self.is_alive(node))?;
+                let is_able = |node| self.is_able(group.id(), node);
+                let to = successor(&group.status().borrow(), me, is_able)?;
                 Some((group, to))
             })
             .partition::<Vec<_>, _>(|(group, _)| group.id() == GroupId::METADATA);
@@ -83,13 +86,17 @@ impl Handover {
             return None;
         }
         let link = self.transport.link(to)?;
-        (has_settled(link.since()) && self.is_alive(to) && is_level(&group.status().borrow(), to))
-            .then_some(to)
+        (has_settled(link.since())
+            && self.is_able(group.id(), to)
+            && is_level(&group.status().borrow(), to))
+        .then_some(to)
     }
 
-    fn is_alive(&self, node: NodeId) -> bool {
+    /// Whether a node lives and would take over: one without its whole log refuses.
+    fn is_able(&self, group: GroupId, node: NodeId) -> bool {
         let dead = self.transport.timing().peer_dead();
         self.transport.peer(node).is_some_and(|peer| peer.status(dead).alive)
+            && !self.incomplete.contains(group, node)
     }
 }
 

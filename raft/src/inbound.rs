@@ -17,6 +17,7 @@ use crate::adapter::{
 use crate::call::CallSlot;
 use crate::codec::DecodeError;
 use crate::id::{GroupId, NodeId};
+use crate::incomplete::Incomplete;
 use crate::lane::{Lane, LaneItem, answer_append, refuse, request};
 use crate::leadership::Leaderships;
 use crate::liveness;
@@ -25,18 +26,22 @@ use crate::registry::Registry;
 use crate::succession;
 use crate::transport::{FrameHandler, Inbound, Link};
 use crate::wire::{
-    Announcement, AppendMessage, Beat, Frame, Kind, Outgoing, Role, SnapshotMessage, Status,
-    TransferMessage, VoteAnswer, VoteMessage,
+    Announcement, AppendMessage, Beat, EndAnswer, Frame, Kind, Outgoing, Role, SnapshotMessage,
+    Status, TransferMessage, VoteAnswer, VoteMessage,
 };
 
 /// Longest wait for a group that a peer asks about before it is open here.
 const OPEN_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Why a replica without its log refuses.
+const NO_VOTE: &str = "the replica's log is not complete: it takes no part in elections";
 
 /// What the connections of a node serve from.
 #[derive(Clone)]
 pub(crate) struct NodeInbound {
     pub(crate) registry: Arc<Registry>,
     pub(crate) leaderships: Arc<Leaderships>,
+    pub(crate) incomplete: Arc<Incomplete>,
     pub(crate) calls: Arc<CallSlot>,
     pub(crate) room: Option<Room>,
 }
@@ -44,6 +49,7 @@ pub(crate) struct NodeInbound {
 impl Inbound for NodeInbound {
     fn connected(&self, link: &Arc<Link>) -> Box<dyn FrameHandler> {
         self.leaderships.greet(link);
+        self.incomplete.greet(link);
         tokio::spawn(reset_backoff(self.registry.clone(), link.peer().id()));
         Box::new(Connection { node: self.clone(), link: link.clone(), lanes: HashMap::new() })
     }
@@ -68,7 +74,7 @@ impl FrameHandler for Connection {
     fn handle(&mut self, frame: Frame, permit: OwnedSemaphorePermit) -> Result<(), DecodeError> {
         let Frame { id, group, .. } = frame;
         let expected = match frame.kind {
-            Kind::Beat | Kind::BeatEcho | Kind::Announcement => Role::Notice,
+            Kind::Beat | Kind::BeatEcho | Kind::Announcement | Kind::Incomplete => Role::Notice,
             _ => Role::Request,
         };
         if frame.role != expected {
@@ -95,6 +101,10 @@ impl FrameHandler for Connection {
                 let asked = Asked { link: self.link.clone(), permit, frame };
                 tokio::spawn(transfer(self.node.registry.clone(), asked, message));
             }
+            Kind::End => {
+                let asked = Asked { link: self.link.clone(), permit, frame };
+                tokio::spawn(end(self.node.registry.clone(), asked));
+            }
             Kind::Call => {
                 let (calls, link) = (self.node.calls.clone(), self.link.clone());
                 tokio::spawn(async move {
@@ -109,6 +119,10 @@ impl FrameHandler for Connection {
             Kind::Announcement => {
                 let announcement = Announcement::decode(frame.body)?;
                 self.node.leaderships.announced(&self.link, &announcement);
+            }
+            Kind::Incomplete => {
+                let announcement = Announcement::decode(frame.body)?;
+                self.node.incomplete.announced(self.link.peer().id(), &announcement);
             }
         }
         Ok(())
@@ -172,6 +186,9 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
     let Some(group) = node.registry.wait(asked.frame.group, asked.wait()).await else {
         return asked.refuse(Status::UnknownGroup, "the group is not open");
     };
+    if !group.may_vote(asked.wait()).await {
+        return asked.refuse(Status::Failed, NO_VOTE);
+    }
     // A leader that hands over has agreed.
     if !message.transfer && !succession::admit(&node.leaderships, &group).await {
         return match vote_of(group.raft()).await {
@@ -209,10 +226,26 @@ async fn snapshot(registry: Arc<Registry>, mut asked: Asked, message: SnapshotMe
     }
 }
 
+async fn end(registry: Arc<Registry>, asked: Asked) {
+    let Some(group) = registry.get(asked.frame.group) else {
+        return asked.refuse(Status::UnknownGroup, "the group is not open");
+    };
+    let deadline = Duration::from_millis(u64::from(asked.frame.deadline_ms));
+    match tokio::time::timeout(deadline, group.confirmed_end()).await {
+        Ok(Ok(index)) => asked.answer(8, |body| EndAnswer { index }.encode(body)),
+        Ok(Err(error)) => asked.refuse(Status::Failed, &error.to_string()),
+        // No answer: the asker has given up at the same deadline.
+        Err(_) => {}
+    }
+}
+
 async fn transfer(registry: Arc<Registry>, asked: Asked, message: TransferMessage) {
     let Some(group) = registry.get(asked.frame.group) else {
         return asked.refuse(Status::UnknownGroup, "the group is not open");
     };
+    if !group.may_lead() {
+        return asked.refuse(Status::Failed, NO_VOTE);
+    }
     match handle_transfer(group.raft(), message).await {
         Ok(answer) => asked.answer(24, |body| answer.encode(body)),
         Err(reason) => asked.refuse(Status::Failed, &reason),

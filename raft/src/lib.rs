@@ -28,9 +28,12 @@
 //!    of the cluster, also for those without a replica here.
 //! 10. **Calls**: [`RaftNode::call`] carries the application's own requests over the same
 //!     connections, with a deadline.
-//! 11. **Handing over**: [`RaftNode::hand_over`] gives away what a node leads before it stops; by itself it
+//! 11. **Loss**: a replica that has voted but finds its log empty has lost it. It receives the leader's,
+//!     and votes again only once it has all that may have been committed with its help
+//!     ([`Group::suffrage`]).
+//! 12. **Handing over**: [`RaftNode::hand_over`] gives away what a node leads before it stops; by itself it
 //!     gives groups back to the nodes that are preferred for them.
-//! 12. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
+//! 13. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
 //!     use any more.
 //!
 //! Terms are leader epochs: one leader per term, and only a term's first entry is
@@ -53,6 +56,7 @@ mod group;
 mod handover;
 mod id;
 mod inbound;
+mod incomplete;
 mod lane;
 mod leadership;
 mod liveness;
@@ -60,9 +64,11 @@ mod membership;
 mod node;
 mod options;
 mod port;
+mod refill;
 mod registry;
 mod status;
 mod succession;
+mod suffrage;
 mod transport;
 mod vote;
 mod watcher;
@@ -88,4 +94,5 @@ pub use node::RaftNode;
 pub use options::{Limits, NodeOptions, Room, Timing};
 pub use port::{HardStateStore, LogPort, LogState, StateMachine};
 pub use status::{GroupStatus, Leadership, PeerStatus, Role};
+pub use suffrage::Suffrage;
 pub use vote::{HardState, Vote};

@@ -18,14 +18,18 @@ use crate::group::{Group, GroupParts, ended};
 use crate::handover::Handover;
 use crate::id::{GroupId, NodeId};
 use crate::inbound::NodeInbound;
+use crate::incomplete::Incomplete;
 use crate::leadership::Leaderships;
 use crate::liveness;
 use crate::options::NodeOptions;
 use crate::port::{HardStateStore, LogPort, StateMachine};
+use crate::refill::Refiller;
 use crate::registry::Registry;
 use crate::status::{GroupStatus, Leadership, PeerStatus, Role};
 use crate::succession::Succession;
+use crate::suffrage::Suffrage;
 use crate::transport::Transport;
+use crate::vote::HardState;
 use crate::watcher::Watcher;
 
 /// A node of the cluster. Cheap to clone; runs until [`RaftNode::shutdown`].
@@ -41,6 +45,7 @@ struct Inner {
     transport: Arc<Transport>,
     registry: Arc<Registry>,
     leaderships: Arc<Leaderships>,
+    incomplete: Arc<Incomplete>,
     calls: Arc<CallSlot>,
 }
 
@@ -59,10 +64,12 @@ impl RaftNode {
         let registry = Arc::new(Registry::default());
         let wake = Arc::new(Notify::new());
         let leaderships = Arc::new(Leaderships::new(&transport, wake.clone()));
+        let incomplete = Arc::new(Incomplete::new(&transport));
         let calls = Arc::new(CallSlot::default());
         let inbound = NodeInbound {
             registry: registry.clone(),
             leaderships: leaderships.clone(),
+            incomplete: incomplete.clone(),
             calls: calls.clone(),
             room: options.room.clone(),
         };
@@ -76,9 +83,14 @@ impl RaftNode {
             wake,
         };
         tokio::spawn(succession.run());
-        let handover = Handover { transport: transport.clone(), registry: registry.clone() };
+        let handover = Handover {
+            transport: transport.clone(),
+            registry: registry.clone(),
+            incomplete: incomplete.clone(),
+        };
         tokio::spawn(handover.run());
-        let inner = Inner { options, config, hard, transport, registry, leaderships, calls };
+        let inner =
+            Inner { options, config, hard, transport, registry, leaderships, incomplete, calls };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -89,7 +101,9 @@ impl RaftNode {
 
     /// Opens a group over its ports and joins it. A group whose only voter is this node elects it
     /// at once; a group without a log waits to be initialized or to hear of a leader. `preferred` stands
-    /// first where nobody leads.
+    /// first where nobody leads. Where the log is empty although this node has voted in the group, it is
+    /// lost: it is got back from the leader, and the replica does not vote before it has it all; see
+    /// [`Group::suffrage`].
     pub async fn open_group(
         &self,
         id: GroupId,
@@ -99,6 +113,8 @@ impl RaftNode {
     ) -> Result<Group, RaftError> {
         let node = &self.inner;
         let claim = node.registry.claim(id)?;
+        let suffrage = suffrage(id, &*log, &*node.hard).await;
+        let suffrage = suffrage.map_err(|error| RaftError::Storage(error.to_string()))?;
         let (alive, in_use) = mpsc::channel::<Infallible>(1);
         let append_bytes_max = node.options.limits.append_bytes_max;
         let log = LogStore::new(id, log, node.hard.clone(), append_bytes_max, alive.clone())
@@ -107,6 +123,7 @@ impl RaftNode {
         let machine = Machine::new(machine, built.clone(), alive);
         let network = NetworkFactory::new(node.transport.clone(), id);
         let me = node.options.node;
+        let order = log.order();
         let raft = Raft::new(me, node.config.clone(), network, log, machine).await;
         let raft = raft.map_err(|fatal| ended(&fatal))?;
 
@@ -132,12 +149,24 @@ impl RaftNode {
             status,
             role: roles,
             built,
+            suffrage,
             in_use,
             transport: node.transport.clone(),
             preferred,
         });
         group.elect_if_alone().await?;
         tokio::spawn(watcher.run());
+        if suffrage.is_refilling() {
+            let refiller = Refiller {
+                group: group.clone(),
+                transport: node.transport.clone(),
+                leaderships: node.leaderships.clone(),
+                incomplete: node.incomplete.clone(),
+                hard: node.hard.clone(),
+                order,
+            };
+            tokio::spawn(refiller.run());
+        }
         match claim.opened(group.clone()) {
             Ok(()) => {
                 node.leaderships.wake_succession();
@@ -176,6 +205,12 @@ impl RaftNode {
         self.inner.leaderships.version()
     }
 
+    /// Whether a node's replica of a group is being refilled, as far as its node has told: any group
+    /// of the cluster, and this node too.
+    pub fn is_refilling(&self, id: GroupId, node: NodeId) -> bool {
+        self.inner.incomplete.contains(id, node)
+    }
+
     /// How the peers fare. Wakes when one connects, leaves, dies or revives; the times within are
     /// fresh to a heartbeat whenever it is read.
     pub fn peers(&self) -> watch::Receiver<Arc<BTreeMap<NodeId, PeerStatus>>> {
@@ -211,8 +246,12 @@ impl RaftNode {
     /// Hands every group that this node leads to another voter that is ready for it, for at most `limit`:
     /// the last thing before a planned stop, while requests are still served.
     pub async fn hand_over(&self, limit: Duration) {
-        let Inner { transport, registry, .. } = &*self.inner;
-        let handover = Handover { transport: transport.clone(), registry: registry.clone() };
+        let Inner { transport, registry, incomplete, .. } = &*self.inner;
+        let handover = Handover {
+            transport: transport.clone(),
+            registry: registry.clone(),
+            incomplete: incomplete.clone(),
+        };
         handover.all(limit).await;
     }
 
@@ -234,6 +273,27 @@ impl std::fmt::Debug for RaftNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RaftNode({})", self.inner.options.node)
     }
+}
+
+/// What a replica is when its group is opened. That its log is lost is remembered before anything is
+/// appended: from then on the log alone does not show it.
+async fn suffrage(
+    id: GroupId,
+    log: &dyn LogPort,
+    hard: &dyn HardStateStore,
+) -> std::io::Result<Suffrage> {
+    let HardState { vote, refilling, .. } = hard.load(id)?;
+    let is_empty = log.state()?.last.is_none();
+    let lost = is_empty && vote.is_some();
+    if lost && !refilling {
+        tracing::warn!(group = %id, "the log is gone: it is got back from the leader, without a vote");
+        hard.save_refilling(id, true).await?;
+    }
+    Ok(match (lost || refilling, is_empty) {
+        (true, _) => Suffrage::Refilling { end: None },
+        (false, true) => Suffrage::New,
+        (false, false) => Suffrage::Voter,
+    })
 }
 
 /// A leader that died or came back changes what is displayed of it.

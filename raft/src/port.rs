@@ -87,6 +87,11 @@ pub trait HardStateStore: Send + Sync + 'static {
     /// Remembers the committed position in memory; the store makes a checkpoint now and then.
     fn save_committed(&self, group: GroupId, committed: Option<LogId>);
 
+    /// Remembers whether the group's log was lost and is being refilled; durable when the future
+    /// resolves. What was known to be committed is forgotten where it is: that was of the lost log.
+    fn save_refilling(&self, group: GroupId, refilling: bool)
+    -> BoxFuture<'static, io::Result<()>>;
+
     /// Forgets a deleted group; durable when the future resolves.
     fn forget(&self, group: GroupId) -> BoxFuture<'static, io::Result<()>>;
 }

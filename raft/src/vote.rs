@@ -57,6 +57,8 @@ pub struct HardState {
     /// A checkpoint of the committed position, which may be old: it only saves waiting for the
     /// leader after a restart.
     pub committed: Option<LogId>,
+    /// The log was lost, and is not complete again: the replica does not vote.
+    pub refilling: bool,
 }
 
 #[cfg(test)]

@@ -15,5 +15,6 @@ pub use backend::AdminBackend;
 pub use error::{AdminError, AdminErrorKind};
 pub use router::serve;
 pub use view::{
-    ClusterView, MetadataView, NewTopic, NodeView, PartitionView, ReplicaView, TopicView,
+    ClusterView, MetadataView, NewTopic, NodeView, PartitionView, QuarantineState, QuarantineView,
+    ReplicaView, TopicView,
 };

@@ -76,11 +76,13 @@ async fn ready(State(app): Shared) -> Response {
 }
 
 async fn metrics(State(app): Shared) -> Response {
-    let samples: Vec<ReplicaSample> =
-        app.backend.cluster().replicas.iter().map(ReplicaSample::from).collect();
+    let cluster = app.backend.cluster();
+    let samples: Vec<ReplicaSample> = cluster.replicas.iter().map(ReplicaSample::from).collect();
+    let quarantined = cluster.quarantined.len();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let (sockets, disk) = (app.backend.sockets(), app.backend.disk());
-    ([(header::CONTENT_TYPE, kind)], app.metrics.render(&samples, sockets, disk)).into_response()
+    let text = app.metrics.render(&samples, quarantined, sockets, disk);
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 async fn cluster(State(app): Shared) -> Json<ClusterView> {

@@ -3,6 +3,7 @@
 //! **Invariant:** fields are only ever added; a reader ignores those that it does not know.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct ClusterView {
     pub topics: Vec<TopicView>,
     /// The answering node's own replicas, by topic and partition.
     pub replicas: Vec<ReplicaView>,
+    /// Those of them that are out, damaged or being refilled, by topic and partition.
+    #[serde(default)]
+    pub quarantined: Vec<QuarantineView>,
 }
 
 /// The metadata group as the answering node knows it.
@@ -104,6 +108,60 @@ pub struct ReplicaView {
     pub committed_index: u64,
 }
 
+/// A replica of the answering node that is not what it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineView {
+    /// Topic name.
+    pub topic: String,
+    /// Partition index.
+    pub partition: i32,
+    /// How it fares.
+    pub state: QuarantineState,
+    /// What is wrong, a sentence.
+    pub reason: String,
+    /// Raft index up to which it has applied again.
+    pub applied_index: Option<u64>,
+    /// Raft index up to which it has to before it votes.
+    pub end_index: Option<u64>,
+}
+
+/// How a replica fares that is not what it should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuarantineState {
+    /// It does not run.
+    #[default]
+    Out,
+    /// It runs, and cannot serve all of its records.
+    Damaged,
+    /// Its log is gone or set aside, and there is no leader to get it back from.
+    Waiting,
+    /// Its log is being got back.
+    Refilling,
+}
+
+impl fmt::Display for QuarantineState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Out => "out",
+            Self::Damaged => "damaged",
+            Self::Waiting => "waiting for a leader",
+            Self::Refilling => "being refilled",
+        })
+    }
+}
+
+impl fmt::Display for QuarantineView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, state, reason, .. } = self;
+        write!(f, "the replica of {topic}-{partition} is {state}")?;
+        if let Some(end) = self.end_index {
+            write!(f, " ({} of {} entries)", self.applied_index.map_or(0, |at| at + 1), end + 1)?;
+        }
+        write!(f, ": {reason}")
+    }
+}
+
 impl From<&ReplicaView> for ReplicaSample {
     fn from(view: &ReplicaView) -> Self {
         Self {
@@ -133,4 +191,28 @@ pub struct NewTopic {
     /// Settings that differ from the defaults.
     #[serde(default)]
     pub configs: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarantined_replica_says_how_far_it_is() {
+        let view = QuarantineView {
+            topic: "orders".into(),
+            partition: 2,
+            state: QuarantineState::Refilling,
+            reason: "a byte was flipped".into(),
+            applied_index: Some(4),
+            end_index: Some(9),
+        };
+        let text =
+            "the replica of orders-2 is being refilled (5 of 10 entries): a byte was flipped";
+        assert_eq!(view.to_string(), text);
+        let json = serde_json::to_value(&view).unwrap();
+        assert_eq!(json["state"], "refilling");
+        let out = QuarantineView { state: QuarantineState::Out, end_index: None, ..view };
+        assert_eq!(out.to_string(), "the replica of orders-2 is out: a byte was flipped");
+    }
 }

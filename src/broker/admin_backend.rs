@@ -7,10 +7,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::lock;
-use super::reconciler::Failures;
+use super::quarantine::{Troubles, quarantined};
 use crate::admin::{
     AdminBackend, AdminError, AdminErrorKind, ClusterView, MetadataView, NewTopic, NodeView,
-    PartitionView, ReplicaView, TopicView,
+    PartitionView, QuarantineState, ReplicaView, TopicView,
 };
 use crate::handlers::errors::KafkaCode;
 use crate::metadata::{CreateTopic, Metadata, MetadataError, Refusal, TopicImage, TopicSelector};
@@ -30,7 +30,7 @@ pub(super) struct LiveAdmin {
     pub(super) partitions: Arc<PartitionSet>,
     pub(super) server: Server,
     pub(super) space: Arc<DiskSpace>,
-    pub(super) failed: Arc<Mutex<Failures>>,
+    pub(super) troubles: Arc<Mutex<Troubles>>,
     /// Whether this node's image showed its own registration.
     pub(super) registered: watch::Receiver<bool>,
     /// Whether every assigned partition was opened since.
@@ -55,8 +55,11 @@ impl AdminBackend for LiveAdmin {
                 reasons.push(format!("partition {name} has no leader"));
             }
         }
-        for (name, reason) in lock(&self.failed).values() {
-            reasons.push(format!("the replica of {name} cannot start: {reason}"));
+        for replica in quarantined(&self.partitions, &lock(&self.troubles)) {
+            // One that is damaged serves what it can, and may do so for as long as it is the only one.
+            if replica.state != QuarantineState::Damaged {
+                reasons.push(replica.to_string());
+            }
         }
         reasons
     }
@@ -96,6 +99,7 @@ impl AdminBackend for LiveAdmin {
                 .collect(),
             topics: image.topics_by_name.values().map(|topic| self.topic(topic)).collect(),
             replicas: self.replicas(),
+            quarantined: quarantined(&self.partitions, &lock(&self.troubles)),
         }
     }
 

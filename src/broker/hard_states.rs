@@ -1,7 +1,7 @@
 //! Votes and commit positions of all Raft groups of this node, in one store.
 //!
 //! ```text
-//! key: group id, 20 bytes · 'v' | 'c'      value: the vote's or the log id's bytes
+//! key: group id, 20 bytes · 'v' | 'c' | 'r'      value: the vote's bytes, the log id's, none
 //! ```
 //!
 //! **Invariant:** a vote is on disk before the future of its save resolves; votes of many groups that
@@ -25,6 +25,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 const VOTE: u8 = b'v';
 const COMMITTED: u8 = b'c';
+/// Present while the group's log was lost and is not complete again.
+const REFILLING: u8 = b'r';
 
 /// The node's hard states.
 pub(super) struct HardStates {
@@ -115,6 +117,7 @@ impl HardStateStore for HardStates {
         Ok(HardState {
             vote: vote.map(|bytes| decode_vote(&bytes)).transpose()?,
             committed: committed.map(|bytes| decode(&bytes)).transpose()?,
+            refilling: self.tree.get(&key(group, REFILLING))?.is_some(),
         })
     }
 
@@ -134,11 +137,30 @@ impl HardStateStore for HardStates {
         }
     }
 
+    fn save_refilling(
+        &self,
+        group: GroupId,
+        refilling: bool,
+    ) -> BoxFuture<'static, io::Result<()>> {
+        let mut batch = Batch::new();
+        if refilling {
+            let mut state = lock(&self.committed);
+            state.known.remove(&group);
+            state.unwritten.remove(&group);
+            batch.put(&key(group, REFILLING), &[]);
+            batch.delete(&key(group, COMMITTED));
+        } else {
+            batch.delete(&key(group, REFILLING));
+        }
+        self.commit(batch)
+    }
+
     fn forget(&self, group: GroupId) -> BoxFuture<'static, io::Result<()>> {
         let mut state = lock(&self.committed);
         state.known.remove(&group);
         state.unwritten.remove(&group);
         let mut batch = Batch::new();
+        batch.delete(&key(group, REFILLING));
         batch.delete(&key(group, VOTE));
         batch.delete(&key(group, COMMITTED));
         self.commit(batch)
@@ -174,8 +196,13 @@ mod tests {
             states.save_vote(GROUP, vote).await.unwrap();
         }
         let states = open(dir.path());
-        let expected = HardState { vote: Some(vote), committed: Some(committed) };
+        let expected = HardState { vote: Some(vote), committed: Some(committed), refilling: false };
         assert_eq!(states.load(GROUP).unwrap(), expected);
+        states.save_refilling(GROUP, true).await.unwrap();
+        let lost = HardState { vote: Some(vote), committed: None, refilling: true };
+        assert_eq!(states.load(GROUP).unwrap(), lost);
+        states.save_refilling(GROUP, false).await.unwrap();
+        assert!(!states.load(GROUP).unwrap().refilling);
         states.forget(GROUP).await.unwrap();
         assert_eq!(states.load(GROUP).unwrap(), HardState::default());
     }

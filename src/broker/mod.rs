@@ -11,6 +11,7 @@ mod hard_states;
 mod listeners;
 mod node;
 mod options;
+mod quarantine;
 mod reconciler;
 mod retention;
 mod verify;

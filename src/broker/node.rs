@@ -11,8 +11,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use jackdaw_raft::{ClusterId, GroupId, NodeId, NodeOptions, RaftNode, Room, Timing};
+use anyhow::{Context as _, Result, bail};
+use jackdaw_raft::{
+    ClusterId, GroupId, HardStateStore, LogPort as _, NodeId, NodeOptions, RaftNode, Room, Timing,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,7 +26,8 @@ use super::group_store::MetadataGroups;
 use super::hard_states::HardStates;
 use super::listeners::Listeners;
 use super::options;
-use super::reconciler::{Failures, Reconciler};
+use super::quarantine::Troubles;
+use super::reconciler::Reconciler;
 use super::retention::Retention;
 use crate::admin;
 use crate::config::{NodeConfig, StorageConfig};
@@ -101,7 +104,7 @@ impl Disk {
         let storage = Storage::new(options::storage(config));
         let kv = Kv::open(&data_dir.kv_dir(), &storage)?;
         let hard_states = HardStates::open(&kv)?;
-        let metadata_log = MetadataLog::open(&data_dir.metadata_dir(), &config.cluster, &storage)?;
+        let metadata_log = open_metadata_log(config, &data_dir, &storage, &*hard_states)?;
         Ok(Self {
             data_dir: Arc::new(data_dir),
             storage,
@@ -130,7 +133,7 @@ impl Node {
         };
         node.tasks.push(tokio::spawn(Arc::clone(&node.disk.hard_states).run()));
 
-        let failed = Arc::new(Mutex::new(Failures::new()));
+        let troubles = Arc::new(Mutex::new(Troubles::new()));
         let (rounds, reconciled) = watch::channel(0);
         let registered = node.register(&metadata, &registration);
         let metrics = Arc::new(Metrics::new(config.node_id.0));
@@ -147,7 +150,8 @@ impl Node {
             hard_states: node.disk.hard_states.clone(),
             partitions: Arc::clone(&node.partitions),
             purges,
-            failed: Arc::clone(&failed),
+            troubles: Arc::clone(&troubles),
+            damaged: Arc::default(),
             registered: registered.clone(),
             rounds,
         };
@@ -171,7 +175,7 @@ impl Node {
             partitions: Arc::clone(&node.partitions),
             server,
             space: Arc::clone(node.disk.storage.space()),
-            failed,
+            troubles,
             registered,
             reconciled,
         };
@@ -385,6 +389,30 @@ async fn start_raft(
         .context("the Raft node cannot start")
 }
 
+/// Opens the metadata group's log; one that is damaged is set aside where other nodes have it, and
+/// refilled by its group.
+fn open_metadata_log(
+    config: &NodeConfig,
+    data_dir: &DataDir,
+    storage: &Storage,
+    hard_states: &dyn HardStateStore,
+) -> Result<MetadataLog> {
+    let dir = data_dir.metadata_dir();
+    let open = || MetadataLog::open(&dir, &config.cluster, storage);
+    let error = match open() {
+        Ok(log) => return Ok(log),
+        Err(error) => error,
+    };
+    let has_voted = hard_states.load(GroupId::METADATA)?.vote.is_some();
+    if error.is_damage() && config.nodes.len() > 1 && has_voted {
+        data_dir.set_aside(&dir, &error.to_string())?;
+        return Ok(open()?);
+    }
+    let hint = "restore the data folder from a copy, or start the node with an empty one while the \
+                other nodes are up";
+    Err(error).context(hint)
+}
+
 async fn open_metadata(config: &NodeConfig, disk: &Disk, raft: &RaftNode) -> Result<Metadata> {
     let store = Arc::new(KvPairs::open(&disk.kv)?);
     let options = MetadataOptions {
@@ -394,6 +422,14 @@ async fn open_metadata(config: &NodeConfig, disk: &Disk, raft: &RaftNode) -> Res
         statics: options::statics(config),
     };
     let log = disk.metadata_log.clone();
+    let has_voted = disk.hard_states.load(GroupId::METADATA)?.vote.is_some();
+    if config.nodes.len() == 1 && has_voted && log.state()?.last.is_none() {
+        bail!(
+            "the metadata log in {} is gone, and no other node has it: restore the folder from a \
+             copy",
+            disk.data_dir.metadata_dir().display()
+        );
+    }
     let metadata = Metadata::open(raft.clone(), log, store, options).await?;
     raft.serve_calls(Arc::new(metadata.clone()));
     Ok(metadata)

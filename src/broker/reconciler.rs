@@ -5,20 +5,23 @@
 //!
 //! ```text
 //! MetadataImage ──► plan (pure) ──► stop what is not ours any more · start what is missing
+//!                                   · repair what is damaged (see `quarantine`)
 //! ```
 //!
 //! **Invariant:** a partition's files are removed only if a committed record deleted its topic while
 //! this node ran it. Folders that the metadata does not know are set aside, and only once the
 //! metadata has caught up with the cluster.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use jackdaw_raft::{HardStateStore, NodeId, RaftNode};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::lock;
+use super::quarantine::Troubles;
 use crate::metadata::configs::InvalidValue;
 use crate::metadata::{Metadata, MetadataDelta, MetadataImage, TopicImage, partition_group};
 use crate::model::{BrokerId, PartitionIndex, TopicId, TopicPartition};
@@ -33,6 +36,9 @@ use crate::storage::{
 /// Partitions opened at the same time: opening reads the log, which is bound by the disk.
 const OPENING_MAX: usize = 8;
 
+/// Between two attempts to repair a replica while no other one leads.
+const REPAIR_RETRY: Duration = Duration::from_secs(5);
+
 /// What the reconciler works with.
 pub(super) struct Reconciler {
     pub(super) broker: BrokerId,
@@ -46,26 +52,26 @@ pub(super) struct Reconciler {
     pub(super) partitions: Arc<PartitionSet>,
     /// Where partitions announce that they have something to purge.
     pub(super) purges: PurgeSender,
-    /// Partitions that could not be opened, with the reason; not tried again until a restart.
-    pub(super) failed: Arc<Mutex<Failures>>,
+    /// Replicas that could not be opened or that had to be fetched again, with the reason.
+    pub(super) troubles: Arc<Mutex<Troubles>>,
+    /// Woken when a running replica finds its log damaged.
+    pub(super) damaged: Arc<Notify>,
     /// Whether this node's image has caught up with the cluster.
     pub(super) registered: watch::Receiver<bool>,
     /// Rounds completed since then, for readiness.
     pub(super) rounds: watch::Sender<u64>,
 }
 
-/// Replicas that could not be opened: what they are called, and why.
-pub(super) type Failures = BTreeMap<(TopicId, PartitionIndex), (TopicPartition, String)>;
-
 /// A replica that this node should run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Assigned {
-    name: TopicPartition,
-    topic: TopicId,
-    replicas: Vec<BrokerId>,
+pub(super) struct Assigned {
+    pub(super) name: TopicPartition,
+    pub(super) topic: TopicId,
+    pub(super) replicas: Vec<BrokerId>,
 }
 
 /// What a topic's configs mean for its partitions.
+#[derive(Clone)]
 struct Configs {
     limits: RecordLimits,
     retention: RetentionPolicy,
@@ -79,6 +85,8 @@ struct Plan {
     start: Vec<Assigned>,
     /// With whether the topic is gone, and the files with it.
     stop: Vec<(Arc<Partition>, bool)>,
+    /// Their logs are damaged, and other nodes have them.
+    repair: Vec<(Arc<Partition>, Assigned)>,
 }
 
 impl Reconciler {
@@ -89,7 +97,7 @@ impl Reconciler {
         loop {
             let caught_up = *self.registered.borrow_and_update();
             let image = Arc::clone(&images.borrow_and_update());
-            self.round(&image).await;
+            let waits = self.round(&image).await;
             self.take_configs_over(&before, &image);
             before = image;
             if caught_up {
@@ -101,6 +109,8 @@ impl Reconciler {
             let changed = tokio::select! {
                 changed = images.changed() => changed.is_ok(),
                 changed = self.registered.changed(), if !caught_up => changed.is_ok(),
+                () = self.damaged.notified() => true,
+                () = tokio::time::sleep(REPAIR_RETRY), if waits => true,
             };
             if !changed {
                 return;
@@ -116,7 +126,7 @@ impl Reconciler {
             for folder in data_dir.partitions()? {
                 let of_no_topic = |log: LogIdentity| image.topic_by_id(log.topic_id).is_none();
                 if folder.identity.is_some_and(of_no_topic) {
-                    data_dir.set_aside(&folder.path)?;
+                    data_dir.set_aside(&folder.path, "no topic has it")?;
                 }
             }
             anyhow::Ok(())
@@ -183,7 +193,8 @@ impl Reconciler {
         Ok(Configs { limits, retention, compaction, log })
     }
 
-    async fn round(&self, image: &MetadataImage) {
+    /// Whether to come back before long: a repair waits.
+    async fn round(&self, image: &MetadataImage) -> bool {
         let plan = self.plan(image);
         for (partition, deleted) in plan.stop {
             self.stop(&partition, deleted).await;
@@ -191,13 +202,18 @@ impl Reconciler {
         futures_util::stream::iter(plan.start)
             .for_each_concurrent(OPENING_MAX, |assigned| self.start(image, assigned))
             .await;
+        futures_util::stream::iter(plan.repair)
+            .map(|(partition, assigned)| self.repair(image, partition, assigned))
+            .buffer_unordered(OPENING_MAX)
+            .fold(false, |waits, done| std::future::ready(waits || !done))
+            .await
     }
 
     fn plan(&self, image: &MetadataImage) -> Plan {
         let mut plan = Plan::default();
         let mut wanted = HashSet::new();
-        let mut failed = lock(&self.failed);
-        failed.retain(|(topic, _), _| image.topic_by_id(*topic).is_some());
+        let mut troubles = lock(&self.troubles);
+        troubles.retain(|(topic, _), _| image.topic_by_id(*topic).is_some());
         for topic in image.topics_by_id.values() {
             for (index, replicas) in (0..).zip(&topic.partitions) {
                 if !replicas.contains(&self.broker) {
@@ -206,10 +222,15 @@ impl Reconciler {
                 let index = PartitionIndex(index);
                 wanted.insert((topic.id, index));
                 let name = TopicPartition::new(Arc::clone(&topic.name), index);
-                let known = (topic.id, index);
-                if self.partitions.get(topic.id, index).is_none() && !failed.contains_key(&known) {
-                    let replicas = replicas.clone();
-                    plan.start.push(Assigned { name, topic: topic.id, replicas });
+                let assigned = Assigned { name, topic: topic.id, replicas: replicas.clone() };
+                let is_out = troubles.get(&(topic.id, index)).is_some_and(|trouble| trouble.is_out);
+                match self.partitions.get(topic.id, index) {
+                    None if is_out => {}
+                    None => plan.start.push(assigned),
+                    Some(partition) if partition.damage().is_some() && replicas.len() > 1 => {
+                        plan.repair.push((partition, assigned));
+                    }
+                    Some(_) => {}
                 }
             }
         }
@@ -222,31 +243,40 @@ impl Reconciler {
         plan
     }
 
-    async fn start(&self, image: &MetadataImage, assigned: Assigned) {
+    pub(super) async fn start(&self, image: &MetadataImage, assigned: Assigned) {
         let Some(topic) = image.topic_by_id(assigned.topic) else {
             return;
         };
-        let name = assigned.name.clone();
-        let key = (assigned.topic, name.partition);
         let opened = match self.configs(topic) {
-            Ok(configs) => self.open(assigned, configs).await,
+            Ok(configs) => self.open_or_refetch(&assigned, configs).await,
             Err(error) => Err(error.into()),
         };
         match opened {
-            Ok(()) => tracing::debug!(partition = %name, "replica started"),
-            Err(error) => {
-                let reason = format!("{error:#}");
-                tracing::error!(partition = %name, reason, "the replica cannot start");
-                lock(&self.failed).insert(key, (name, reason));
-            }
+            Ok(()) => tracing::debug!(partition = %assigned.name, "replica started"),
+            Err(error) => self.note_out(&assigned, &error),
         }
     }
 
-    async fn open(&self, assigned: Assigned, configs: Configs) -> anyhow::Result<()> {
-        let Assigned { name, topic, replicas } = assigned;
+    async fn open_or_refetch(&self, assigned: &Assigned, configs: Configs) -> anyhow::Result<()> {
+        if let Err(error) = self.open(assigned, configs.clone()).await {
+            self.give_up_log(assigned, error).await?;
+            self.open(assigned, configs).await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, assigned: &Assigned, configs: Configs) -> anyhow::Result<()> {
+        let Assigned { name, topic, replicas } = assigned.clone();
         let group = partition_group(topic, name.partition);
         let hard_state = self.hard_states.load(group)?;
         let log = self.open_log(&name, topic, configs.log).await?;
+        if replicas.len() == 1 && hard_state.vote.is_some() && log.last().is_none() {
+            anyhow::bail!(
+                "the log of the only replica is gone: stop the node and restore {} from a copy, or \
+                 delete the topic",
+                log.dir().display()
+            );
+        }
         let partition = Partition::open(OpenPartition {
             name,
             topic_id: topic,
@@ -256,6 +286,7 @@ impl Reconciler {
             retention: configs.retention,
             compaction: configs.compaction,
             purges: self.purges.clone(),
+            damaged: Arc::clone(&self.damaged),
             hard_state,
             node: &self.raft,
             preferred: replicas.first().copied().map(node_of),
@@ -284,7 +315,7 @@ impl Reconciler {
             // A topic of the same name was deleted while this node was away: its records are not ours
             // to serve, nor to remove.
             if dir.exists() && read_identity(&dir)?.is_some_and(|found| found != identity) {
-                data_dir.set_aside(&dir)?;
+                data_dir.set_aside(&dir, "it is of a deleted topic of the same name")?;
             }
             anyhow::Ok(Log::open(&dir, &identity, options, &storage, None)?)
         });

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::args::{ClusterCommand, Connect};
 use super::client::{Client, get_json, list_offsets};
 use super::output::{Table, list, or_dash, print, print_json};
-use crate::admin::{ClusterView, ReplicaView};
+use crate::admin::{ClusterView, QuarantineView, ReplicaView};
 
 /// Longest wait for one admin endpoint: a dead node must not hold up the answer.
 const ADMIN_WAIT: Duration = Duration::from_secs(2);
@@ -25,6 +25,15 @@ struct Status {
     metadata_term: Option<u64>,
     nodes: Vec<Node>,
     partitions: Vec<Partition>,
+    quarantined: Vec<Quarantined>,
+}
+
+/// A replica that is not what it should be, with its node.
+#[derive(Serialize)]
+struct Quarantined {
+    node: i32,
+    #[serde(flatten)]
+    view: QuarantineView,
 }
 
 #[derive(Serialize)]
@@ -144,7 +153,16 @@ async fn status(client: &mut Client, views: &BTreeMap<i32, ClusterView>) -> anyh
         metadata_term: newest.map(|view| view.metadata.term),
         nodes: nodes.collect(),
         partitions,
+        quarantined: quarantined(views),
     })
+}
+
+fn quarantined(views: &BTreeMap<i32, ClusterView>) -> Vec<Quarantined> {
+    let of_node = |(node, view): (&i32, &ClusterView)| {
+        let node = *node;
+        view.quarantined.clone().into_iter().map(move |view| Quarantined { node, view })
+    };
+    views.iter().flat_map(of_node).collect()
 }
 
 fn positions(views: &BTreeMap<i32, ClusterView>, topic: &str, partition: i32) -> Vec<Replica> {
@@ -198,5 +216,8 @@ fn render(status: &Status) -> String {
     }
     text.push('\n');
     text.push_str(&table.render());
+    for Quarantined { node, view } in &status.quarantined {
+        text.push_str(&format!("\nnode {node}: {view}\n"));
+    }
     text
 }

@@ -30,6 +30,7 @@ pub(super) struct FakePort {
     images: watch::Sender<Arc<MetadataImage>>,
     leadership: watch::Sender<u64>,
     pub(super) leaders: Mutex<Leaders>,
+    pub(super) refilling: Mutex<BTreeSet<(TopicId, PartitionIndex, BrokerId)>>,
     pub(super) alive: Mutex<BTreeSet<BrokerId>>,
     pub(super) controller: Mutex<Option<BrokerId>>,
     /// Whether new partitions get a leader.
@@ -65,6 +66,7 @@ pub(super) fn cluster(brokers: i32) -> Arc<FakePort> {
         images,
         leadership: watch::Sender::new(0),
         leaders: Mutex::default(),
+        refilling: Mutex::default(),
         alive: Mutex::new((1..=brokers).map(BrokerId).collect()),
         controller: Mutex::new(Some(BrokerId(1))),
         elects: Mutex::new(true),
@@ -173,6 +175,10 @@ impl MetadataPort for FakePort {
         partition: PartitionIndex,
     ) -> Option<(BrokerId, LeaderEpoch)> {
         self.leaders.lock().unwrap().get(&(topic, partition)).copied()
+    }
+
+    fn is_refilling(&self, topic: TopicId, partition: PartitionIndex, broker: BrokerId) -> bool {
+        self.refilling.lock().unwrap().contains(&(topic, partition, broker))
     }
 
     fn leadership(&self) -> watch::Receiver<u64> {

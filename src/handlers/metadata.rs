@@ -195,7 +195,12 @@ impl<'a> View<'a> {
         entry.topic_id = wire::uuid(topic.id);
         let partition = |(index, replicas): (i32, &Vec<BrokerId>)| {
             let leader = self.context.port.leader_of(topic.id, PartitionIndex(index));
-            self.partition(index, replicas, leader)
+            let mut entry = self.partition(index, replicas, leader);
+            entry.isr_nodes.retain(|id| {
+                let (index, broker) = (PartitionIndex(index), BrokerId(*id));
+                !self.context.port.is_refilling(topic.id, index, broker)
+            });
+            entry
         };
         entry.partitions = (0..).zip(&topic.partitions).map(partition).collect();
         entry

@@ -41,6 +41,9 @@ pub trait MetadataPort: Send + Sync + 'static {
         partition: PartitionIndex,
     ) -> Option<(BrokerId, LeaderEpoch)>;
 
+    /// Whether a broker's replica is not in sync because its log is being refilled, as far as known.
+    fn is_refilling(&self, topic: TopicId, partition: PartitionIndex, broker: BrokerId) -> bool;
+
     /// Counts up whenever an answer of [`Self::leader_of`] may have changed.
     fn leadership(&self) -> watch::Receiver<u64>;
 
@@ -105,6 +108,10 @@ impl MetadataPort for Metadata {
         partition: PartitionIndex,
     ) -> Option<(BrokerId, LeaderEpoch)> {
         self.leader_of(topic, partition)
+    }
+
+    fn is_refilling(&self, topic: TopicId, partition: PartitionIndex, broker: BrokerId) -> bool {
+        self.is_refilling(topic, partition, broker)
     }
 
     fn leadership(&self) -> watch::Receiver<u64> {

@@ -106,6 +106,21 @@ async fn dead_brokers_are_neither_listed_nor_leaders() {
 }
 
 #[tokio::test]
+async fn a_replica_that_is_being_refilled_is_not_in_sync() {
+    let port = cluster(3);
+    let id = port.topic("t", 2, 3).await;
+    port.refilling.lock().unwrap().insert((id, PartitionIndex(1), BrokerId(2)));
+    let response = ask(&port.context(), 13, by_names(&["t"])).await;
+    let partitions = &response.topics[0].partitions;
+    assert_eq!(partitions[0].isr_nodes.len(), 3);
+    assert!(!partitions[1].isr_nodes.contains(&2) && partitions[1].isr_nodes.len() == 2);
+    assert_eq!(
+        (partitions[1].replica_nodes.len(), &partitions[1].offline_replicas[..]),
+        (3, &[][..])
+    );
+}
+
+#[tokio::test]
 async fn this_broker_is_always_there() {
     let port = cluster(0);
     let response = ask(&port.context(), 9, by_names(&[])).await;

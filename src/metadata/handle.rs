@@ -179,6 +179,19 @@ impl Metadata {
         Some((leader, LeaderEpoch(i32::try_from(led.term).ok()?)))
     }
 
+    /// Whether a broker's replica of a partition is being refilled, as far as is known here.
+    #[must_use]
+    pub fn is_refilling(
+        &self,
+        topic: TopicId,
+        partition: PartitionIndex,
+        broker: BrokerId,
+    ) -> bool {
+        u32::try_from(partition.0).is_ok_and(|partition| {
+            self.inner.node.is_refilling(GroupId { topic: topic.0, partition }, node_of(broker))
+        })
+    }
+
     /// Bumps whenever an answer of [`Self::leader_of`] may have changed.
     #[must_use]
     pub fn leadership_version(&self) -> watch::Receiver<u64> {

@@ -103,6 +103,7 @@ struct PartitionLabels {
 struct Scraped {
     partitions: Gauge,
     leaders: Gauge,
+    quarantined: Gauge,
     term: Family<PartitionLabels, Gauge>,
     high_watermark: Family<PartitionLabels, Gauge>,
     log_start_offset: Family<PartitionLabels, Gauge>,
@@ -116,6 +117,8 @@ impl Scraped {
     fn register(&self, registry: &mut Registry) {
         registry.register("partitions", "Partition replicas on this node", self.partitions.clone());
         registry.register("partition_leaders", "Partitions led by this node", self.leaders.clone());
+        let help = "Replicas on this node that are out, damaged or being refilled";
+        registry.register("quarantined_replicas", help, self.quarantined.clone());
         let help = "Free on the volume of the data folder";
         registry.register_with_unit("disk_free", help, Unit::Bytes, self.disk_free.clone());
         let help = "What records from producers leave free";
@@ -237,12 +240,14 @@ impl Metrics {
     pub fn render(
         &self,
         replicas: &[ReplicaSample],
+        quarantined: usize,
         sockets: SocketSample,
         disk: DiskSample,
     ) -> String {
         // One reading at a time: the per-partition gauges are cleared and set again.
         let scraped = self.scraped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         scraped.set(replicas);
+        scraped.quarantined.set(i64::try_from(quarantined).unwrap_or(i64::MAX));
         self.set_sockets(sockets);
         scraped.set_disk(disk);
         let mut text = String::new();
@@ -300,7 +305,7 @@ mod tests {
             high_watermark: 11,
         };
         let disk = DiskSample { free_bytes: 9, reserve_bytes: 10, is_full: true };
-        let text = metrics.render(&[replica], sockets(), disk);
+        let text = metrics.render(&[replica], 3, sockets(), disk);
         for line in [
             "jackdaw_records_in_total 5",
             "jackdaw_in_bytes_total 500",
@@ -308,6 +313,7 @@ mod tests {
             "jackdaw_deleted_bytes_total 700",
             "jackdaw_disk_free_bytes 9",
             "jackdaw_disk_full 1",
+            "jackdaw_quarantined_replicas 3",
             "jackdaw_compacted_records_dropped_total 9",
             "jackdaw_compacted_read_bytes_total 1000",
             "jackdaw_compacted_written_bytes_total 400",
@@ -339,8 +345,8 @@ mod tests {
             log_end_offset: 0,
             high_watermark: 0,
         };
-        assert!(metrics.render(&[replica], sockets(), DiskSample::default()).contains("gone"));
-        assert!(!metrics.render(&[], sockets(), DiskSample::default()).contains("gone"));
+        assert!(metrics.render(&[replica], 0, sockets(), DiskSample::default()).contains("gone"));
+        assert!(!metrics.render(&[], 0, sockets(), DiskSample::default()).contains("gone"));
     }
 
     #[test]
@@ -350,7 +356,7 @@ mod tests {
         metrics.requests.observe(9_999, Duration::ZERO, false);
         assert!(
             metrics
-                .render(&[], sockets(), DiskSample::default())
+                .render(&[], 0, sockets(), DiskSample::default())
                 .contains("jackdaw_requests_total{api=\"other\"} 2")
         );
     }

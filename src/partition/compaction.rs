@@ -28,7 +28,7 @@ impl Partition {
     /// [`Log::dirt`]: crate::storage::Log::dirt
     pub fn dirt(&self, now: Timestamp) -> Result<Option<Dirt>, LogError> {
         let Some(limits) = self.compaction() else { return Ok(None) };
-        self.log().dirt(&limits, now, self.machine.committed())
+        self.damage.check(self.log().dirt(&limits, now, self.machine.committed()))
     }
 
     /// Compacts the log. Blocks; see [`Log::compact`].
@@ -45,6 +45,7 @@ impl Partition {
     ) -> Result<Compacted, LogError> {
         let Some(limits) = self.compaction() else { return Ok(Compacted::default()) };
         let committed = self.machine.committed();
-        self.log().compact(&mut Compaction { limits, now, committed, map_bytes_max, pace })
+        let mut compaction = Compaction { limits, now, committed, map_bytes_max, pace };
+        self.damage.check(self.log().compact(&mut compaction))
     }
 }

@@ -12,6 +12,9 @@ pub enum OpenError {
     /// Its log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Its log was found damaged while Raft read it.
+    #[error("{0}")]
+    Damaged(String),
     /// Its Raft group cannot be opened.
     #[error(transparent)]
     Raft(#[from] RaftError),

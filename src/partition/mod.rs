@@ -12,6 +12,7 @@
 mod admission;
 mod command;
 mod compaction;
+mod damage;
 mod error;
 mod limits;
 mod producer_codec;

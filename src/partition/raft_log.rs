@@ -19,6 +19,7 @@ use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, P
 use tokio::sync::oneshot;
 
 use super::command::{Command, is_command};
+use super::damage::Damage;
 use super::error::PartitionError;
 use super::lock;
 use super::sequencer::{Answer, AppendContext};
@@ -29,15 +30,16 @@ use crate::storage::{EntryBody, EntryId, Log, LogEntry};
 /// The log port of one partition.
 pub(super) struct PartitionLog {
     log: Log,
+    damage: Arc<Damage>,
 }
 
 /// Producers to answer once this node's disk has what they sent.
 type LocalAnswers = Vec<(oneshot::Sender<Answer>, Offset)>;
 
 impl PartitionLog {
-    /// The port to `log`.
-    pub(super) fn new(log: Log) -> Self {
-        Self { log }
+    /// The port to `log`, which notes what it finds damaged.
+    pub(super) fn new(log: Log, damage: Arc<Damage>) -> Self {
+        Self { log, damage }
     }
 
     /// Appends entries of which only the first may be a command.
@@ -161,10 +163,11 @@ impl LogPort for PartitionLog {
     fn read(&self, range: Range<u64>, bytes_max: u64) -> io::Result<Vec<Entry>> {
         let entries = match self.log.read_entries(range.clone(), bytes_max) {
             Err(error) if error.may_pass() => {
-                blocking(|| self.log.patiently(|log| log.read_entries(range.clone(), bytes_max)))?
+                blocking(|| self.log.patiently(|log| log.read_entries(range.clone(), bytes_max)))
             }
-            outcome => outcome?,
+            outcome => outcome,
         };
+        let entries = self.damage.check(entries)?;
         entries
             .into_iter()
             .map(|entry| Ok(Entry { log_id: log_id(entry.id), payload: payload(entry.body)? }))
@@ -209,7 +212,7 @@ mod tests {
         conformance(GroupId { topic: 7, partition: 0 }, || {
             let guard = tempfile::tempdir()?;
             Ok(Ports {
-                log: Arc::new(Resetting(PartitionLog::new(open(guard.path())))),
+                log: Arc::new(Resetting(PartitionLog::new(open(guard.path()), Arc::default()))),
                 machine: Arc::new(MemMachine::default()),
                 hard: Arc::new(MemHardState::default()),
                 guard,
@@ -271,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn an_append_that_lands_elsewhere_than_expected_is_voided() {
         let dir = tempfile::tempdir().unwrap();
-        let port = PartitionLog::new(open(dir.path()));
+        let port = PartitionLog::new(open(dir.path()), Arc::default());
         append(&port, 0, Payload::Blank);
         let (first, first_answer) = proposal(3, 0);
         append(&port, 1, Payload::Data(first));

@@ -7,9 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use jackdaw_raft::{Group, GroupId, HardState, NodeId, RaftNode, Role};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::damage::Damage;
 use super::error::{OpenError, PartitionError};
 use super::limits::RecordLimits;
 use super::raft_log::PartitionLog;
@@ -99,6 +100,8 @@ pub struct OpenPartition<'a> {
     pub compaction: Option<CompactionLimits>,
     /// Told whenever there is something to purge.
     pub purges: PurgeSender,
+    /// Woken when the log turns out to be damaged; see [`Partition::damage`].
+    pub damaged: Arc<Notify>,
     /// The group's hard state, which says how far the log was known to be committed.
     pub hard_state: HardState,
     /// The node that the group runs on.
@@ -114,7 +117,7 @@ pub struct Partition {
     group_id: GroupId,
     log: Log,
     group: Group,
-    node: RaftNode,
+    pub(super) node: RaftNode,
     role: watch::Receiver<Role>,
     queue: mpsc::UnboundedSender<Submission>,
     high_watermark: watch::Receiver<Offset>,
@@ -122,6 +125,7 @@ pub struct Partition {
     pub(super) retention: RwLock<RetentionPolicy>,
     pub(super) compaction: RwLock<Option<CompactionLimits>>,
     pub(super) machine: Arc<PartitionMachine>,
+    pub(super) damage: Arc<Damage>,
     sequencer: JoinHandle<()>,
 }
 
@@ -133,10 +137,16 @@ impl Partition {
     pub async fn open(open: OpenPartition<'_>) -> Result<Arc<Self>, OpenError> {
         let OpenPartition { name, topic_id, group: group_id, log, limits, .. } = open;
         let rebuilt = Rebuilt::from_log(&log, open.hard_state.committed)?;
-        let machine = Arc::new(PartitionMachine::new(log.clone(), rebuilt, open.purges));
-        let port = Arc::new(PartitionLog::new(log.clone()));
+        let damage = Arc::new(Damage::new(open.damaged));
+        let machine = PartitionMachine::new(log.clone(), rebuilt, open.purges, damage.clone());
+        let machine = Arc::new(machine);
+        let port = Arc::new(PartitionLog::new(log.clone(), damage.clone()));
         let node = open.node;
-        let group = node.open_group(group_id, port, machine.clone(), open.preferred).await?;
+        let opened = node.open_group(group_id, port, machine.clone(), open.preferred).await;
+        let group = match opened {
+            Ok(group) => group,
+            Err(error) => return Err(damage.found().map_or(error.into(), OpenError::Damaged)),
+        };
         let (queue, submissions) = mpsc::unbounded_channel();
         let producers = machine.producers();
         let sequencer = Sequencer::new(submissions, group.clone(), log.clone(), producers);
@@ -154,6 +164,7 @@ impl Partition {
             retention: RwLock::new(open.retention),
             compaction: RwLock::new(open.compaction),
             machine,
+            damage,
             sequencer: tokio::spawn(sequencer.run()),
         }))
     }
@@ -256,7 +267,7 @@ impl Partition {
             return Err(PartitionError::OffsetOutOfRange { asked: from, start, end });
         }
         let slices = if from < high_watermark && (max_bytes > 0 || min_one) {
-            self.log.slices(from, high_watermark, max_bytes, min_one)?
+            self.damage.check(self.log.slices(from, high_watermark, max_bytes, min_one))?
         } else {
             Vec::new()
         };
@@ -295,16 +306,19 @@ impl Partition {
         Some((leadership.leader, LeaderEpoch(leadership.term as i32)))
     }
 
-    /// Leaves the group and closes the log with a clean-shutdown marker.
-    pub async fn close(&self) {
+    /// Leaves the group and closes the log with a clean-shutdown marker. Whether nothing uses the
+    /// log's folder any more.
+    pub async fn close(&self) -> bool {
         self.log.stop_waiting();
-        if let Err(error) = self.node.close_group(self.group_id).await {
+        let left = self.node.close_group(self.group_id).await;
+        if let Err(error) = &left {
             tracing::warn!(partition = %self.name, %error, "closing the Raft group failed");
         }
         self.sequencer.abort();
         if let Err(error) = self.log.close() {
             tracing::warn!(partition = %self.name, %error, "closing the log failed");
         }
+        left.is_ok()
     }
 }
 

@@ -58,7 +58,7 @@ impl Partition {
         }
         let policy = self.retention();
         let limits = if policy.delete { policy.limits } else { RetentionLimits::default() };
-        Ok(self.log().retain_from(limits, now, self.machine.committed())?)
+        Ok(self.damage.check(self.log().retain_from(limits, now, self.machine.committed()))?)
     }
 
     /// Makes the log of every replica begin there; the log start offset then. `from` names only what is

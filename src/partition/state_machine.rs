@@ -17,6 +17,7 @@ use jackdaw_raft::{Entry, LogId, Payload, Reply, Snapshot, StateMachine, StoredM
 use tokio::sync::watch;
 
 use super::command::{Command, is_command};
+use super::damage::Damage;
 use super::lock;
 use super::producer_state::ProducerStates;
 use super::rebuild::{Rebuilt, membership_at};
@@ -35,6 +36,7 @@ pub(super) struct PartitionMachine {
     /// The first entry to keep: purged is what lies before it.
     first_index: AtomicU64,
     purges: PurgeSender,
+    damage: Arc<Damage>,
     snapshot: Mutex<Option<PartitionSnapshot>>,
 }
 
@@ -47,7 +49,12 @@ struct Moves {
 
 impl PartitionMachine {
     /// A machine over `log` that has applied what `rebuilt` says.
-    pub(super) fn new(log: Log, rebuilt: Rebuilt, purges: PurgeSender) -> Self {
+    pub(super) fn new(
+        log: Log,
+        rebuilt: Rebuilt,
+        purges: PurgeSender,
+        damage: Arc<Damage>,
+    ) -> Self {
         Self {
             log,
             applied: Mutex::new((rebuilt.applied, rebuilt.membership)),
@@ -55,6 +62,7 @@ impl PartitionMachine {
             high_watermark: watch::Sender::new(rebuilt.high_watermark),
             first_index: AtomicU64::new(rebuilt.first_index),
             purges,
+            damage,
             snapshot: Mutex::new(rebuilt.snapshot),
         }
     }
@@ -206,7 +214,7 @@ impl StateMachine for PartitionMachine {
 
     /// Fails never: entries that cannot be condensed, or a full disk, only put the purge off.
     fn build_snapshot(&self) -> io::Result<Snapshot> {
-        let built = self.next_snapshot().and_then(|next| match next {
+        let built = self.damage.check(self.next_snapshot()).and_then(|next| match next {
             Some(snapshot) => self.keep(snapshot),
             None => Ok(()),
         });

@@ -30,7 +30,7 @@ impl Partition {
                 Ok(Some(plain(start, self.epoch_at(start, high)?.unwrap_or(epoch))))
             }
             TimestampQuery::Max => {
-                let newest = self.log().max_timestamp(high)?;
+                let newest = self.damage.check(self.log().max_timestamp(high))?;
                 let found = newest.map(|(position, slice)| {
                     let BatchPosition { header, .. } = position;
                     first_record(&header, &slice, header.max_timestamp, self.log().start_offset())
@@ -47,7 +47,9 @@ impl Partition {
     fn first_at(&self, wanted: Timestamp, high: Offset) -> Result<Option<Found>, PartitionError> {
         let log = self.log();
         let mut from = log.start_offset();
-        while let Some((position, slice)) = log.offset_for_timestamp(wanted, from, high)? {
+        while let Some((position, slice)) =
+            self.damage.check(log.offset_for_timestamp(wanted, from, high))?
+        {
             let found = first_record(&position.header, &slice, wanted, log.start_offset())?;
             if found.is_some() {
                 return Ok(found);
@@ -63,14 +65,15 @@ impl Partition {
         let log = self.log();
         let start = log.start_offset();
         let mut newest: Option<Found> = None;
-        for position in log.batch_headers(start, high)? {
-            let header = position?.header;
+        for position in self.damage.check(log.batch_headers(start, high))? {
+            let header = self.damage.check(position)?.header;
             let best = newest.map_or(Timestamp::NONE, |found| found.timestamp);
             let from = header.base_offset.max(start);
             if header.record_count == 0 || header.max_timestamp <= best {
                 continue;
             }
-            let Some(slice) = log.slices(from, from.advance(1), 0, true)?.pop() else { continue };
+            let slices = self.damage.check(log.slices(from, from.advance(1), 0, true));
+            let Some(slice) = slices?.pop() else { continue };
             newest = newest_record(&header, &slice, best, start)?.or(newest);
         }
         Ok(newest)
@@ -82,8 +85,8 @@ impl Partition {
         offset: Offset,
         high: Offset,
     ) -> Result<Option<LeaderEpoch>, PartitionError> {
-        let mut headers = self.log().batch_headers(offset, high)?;
-        let first = headers.next().transpose()?;
+        let mut headers = self.damage.check(self.log().batch_headers(offset, high))?;
+        let first = self.damage.check(headers.next().transpose())?;
         Ok(first.map(|batch| batch.header.leader_epoch))
     }
 }

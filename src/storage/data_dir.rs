@@ -6,7 +6,7 @@
 //! kv/                              votes, commit points, metadata state
 //! metadata/                        the metadata group's log
 //! partitions/<topic>-<partition>/  a partition's log
-//! set-aside/<topic>-<partition>…/  folders that the metadata does not know, for people to look at
+//! set-aside/<topic>-<partition>…/  folders that are damaged or unknown to the metadata, for people
 //! deleted/<topic id>-<partition>/  on their way out
 //! ```
 //! **Invariant:** data that nobody asked to delete is set aside, never deleted: missing metadata is no
@@ -151,11 +151,12 @@ impl DataDir {
         partitions_of(&self.path)
     }
 
-    /// Moves a folder that the metadata does not know out of the way; returns where it is now.
+    /// Moves a folder out of the way, because the metadata does not know it or it is damaged; returns
+    /// where it is now.
     ///
     /// # Errors
     /// [`DataDirError::Io`].
-    pub fn set_aside(&self, folder: &Path) -> Result<PathBuf, DataDirError> {
+    pub fn set_aside(&self, folder: &Path, why: &str) -> Result<PathBuf, DataDirError> {
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
         let parent = self.path.join("set-aside");
         let free = |path: &PathBuf| !path.exists();
@@ -163,7 +164,7 @@ impl DataDir {
         let target = std::iter::once(parent.join(&*name)).chain(numbered).find(free);
         let target = target.unwrap_or(parent);
         self.rename(folder, &target)?;
-        tracing::warn!(from = %folder.display(), to = %target.display(), "set aside: not known here");
+        tracing::warn!(from = %folder.display(), to = %target.display(), why, "set aside");
         Ok(target)
     }
 
@@ -326,9 +327,9 @@ mod tests {
         let found = dir.partitions().unwrap();
         assert_eq!(found[0].partition, Some(partition.clone()));
         assert_eq!(found[0].identity, Some(identity.clone()));
-        let first = dir.set_aside(&folder).unwrap();
+        let first = dir.set_aside(&folder, "a test").unwrap();
         make();
-        let second = dir.set_aside(&folder).unwrap();
+        let second = dir.set_aside(&folder, "a test").unwrap();
         assert!(first != second && first.exists() && second.exists());
         make();
         dir.delete_partition(&partition, &identity).unwrap();

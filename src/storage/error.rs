@@ -10,7 +10,8 @@ use super::open_files::is_out_of_files;
 use crate::model::Offset;
 use crate::model::record_batch::BatchError;
 
-/// An error of a [`super::Log`]. The text is one sentence that an operator can act on.
+/// An error of a [`super::Log`]. What is to be done about damage whoever
+/// opens the log knows.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The operating system refused an operation on a file.
@@ -33,10 +34,7 @@ pub enum LogError {
         needed_bytes: u64,
     },
     /// Bytes that had been durable, or that valid data follows, are damaged.
-    #[error(
-        "{path} is damaged at byte {position} ({what}): move the partition's folder away so that \
-         it is replicated again from the other nodes, or restore it from a copy"
-    )]
+    #[error("{path} is damaged at byte {position} ({what})")]
     Corrupt {
         /// The damaged file.
         path: PathBuf,
@@ -48,7 +46,7 @@ pub enum LogError {
     /// Entries that this node had on disk are not there any more.
     #[error(
         "{path} ends before entry {missing_index} although entries up to {durable_index} were \
-         durable here: move the partition's folder away so that it is replicated again"
+         durable here"
     )]
     Lost {
         /// The folder of the log.
@@ -162,6 +160,12 @@ impl LogError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { doing, path, source }
+    }
+
+    /// Whether the log is not what was written: it is to be got back from elsewhere.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Lost { .. })
     }
 
     /// Whether an append that failed so left the log as it was, and may succeed later: the disk is

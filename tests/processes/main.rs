@@ -6,6 +6,7 @@
 
 mod bad_start;
 mod compaction;
+mod damage;
 mod few_descriptors;
 mod five_nodes;
 mod hostile_bytes;

@@ -47,7 +47,7 @@ impl LogStore {
         append_bytes_max: u64,
         alive: mpsc::Sender<Infallible>,
     ) -> io::Result<Self> {
-        let HardState { vote, committed } = hard.load(group)?;
+        let HardState { vote, committed, .. } = hard.load(group)?;
         // The checkpoint may be ahead of what survived of the log; then the log's end is what is
         // known to be worth applying again.
         let committed = committed.min(port.state()?.last);
@@ -61,6 +61,11 @@ impl LogStore {
             append_bytes_max,
             _alive: alive,
         })
+    }
+
+    /// Tells when appends are on disk.
+    pub(crate) fn order(&self) -> Arc<WriteOrder> {
+        self.order.clone()
     }
 
     fn vote(&self) -> MutexGuard<'_, Option<Vote>> {

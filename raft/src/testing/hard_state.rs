@@ -36,6 +36,20 @@ impl HardStateStore for MemHardState {
         self.groups().entry(group).or_default().committed = committed;
     }
 
+    fn save_refilling(
+        &self,
+        group: GroupId,
+        refilling: bool,
+    ) -> BoxFuture<'static, io::Result<()>> {
+        {
+            let mut groups = self.groups();
+            let state = groups.entry(group).or_default();
+            state.refilling = refilling;
+            state.committed = state.committed.filter(|_| !refilling);
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn forget(&self, group: GroupId) -> BoxFuture<'static, io::Result<()>> {
         self.groups().remove(&group);
         Box::pin(std::future::ready(Ok(())))

@@ -5,5 +5,6 @@ mod conformance;
 mod handover;
 mod partitions;
 mod peers;
+mod refill;
 mod retention;
 mod valve;

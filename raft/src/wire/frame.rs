@@ -74,6 +74,10 @@ byte_enum! {
         BeatEcho = 9,
         /// Which groups a node leads.
         Announcement = 10,
+        /// A replica without its log asks the leader where that one's ends.
+        End = 11,
+        /// Which replicas of a node lack their logs, in the form of an announcement.
+        Incomplete = 12,
     }
 }
 

@@ -10,6 +10,9 @@
 //!   answer:       u8 0 accepted; u8 1 | vote 17 B the vote changed; u8 2 | log id? not yet flushed
 //! beat, echo:     u64 microseconds of the asker's clock
 //! announcement:   u8 full | u32 count | count × (group 20 B, u64 term, u8 leads)
+//! incomplete:     as an announcement, the terms 0
+//! end:            nothing
+//!   answer:       u64 index of the leader's last entry
 //! call:           u8 kind | body; the answer is the body alone
 //! log id?:        u8 0, or u8 1 | u64 term | u64 index
 //! ```
@@ -127,6 +130,25 @@ impl SnapshotMessage {
         let vote = get_vote(&mut input, "snapshot answer")?;
         input.end("snapshot answer end")?;
         Ok(vote)
+    }
+}
+
+/// Where the log of a leader ends that a majority has confirmed since it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EndAnswer {
+    pub(crate) index: u64,
+}
+
+impl EndAnswer {
+    pub(crate) fn encode(&self, out: &mut BytesMut) {
+        out.put_u64(self.index);
+    }
+
+    pub(crate) fn decode(body: Bytes) -> Result<Self, DecodeError> {
+        let mut input = Decoder::new(body);
+        let index = input.u64("end answer")?;
+        input.end("end answer end")?;
+        Ok(Self { index })
     }
 }
 

@@ -42,6 +42,12 @@ fn votes() {
 }
 
 #[test]
+fn ends() {
+    let golden = [0, 0, 0, 0, 0, 0, 1, 2];
+    check(EndAnswer { index: 258 }, EndAnswer::encode, EndAnswer::decode, &golden);
+}
+
+#[test]
 fn transfers() {
     check(
         TransferMessage { vote: VOTE, to: NodeId(4), last: LAST },

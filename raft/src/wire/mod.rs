@@ -11,5 +11,6 @@ pub(crate) use append::{AppendAnswer, AppendMessage};
 pub(crate) use frame::{Frame, FrameReader, HEADER_LEN, Kind, Outgoing, Role, Status};
 pub(crate) use hello::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION};
 pub(crate) use message::{
-    Announcement, Beat, SnapshotMessage, TransferAnswer, TransferMessage, VoteAnswer, VoteMessage,
+    Announcement, Beat, EndAnswer, SnapshotMessage, TransferAnswer, TransferMessage, VoteAnswer,
+    VoteMessage,
 };

@@ -5,6 +5,7 @@ mod compacting;
 mod crash;
 mod deleting;
 mod random;
+mod refilling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
@@ -102,6 +103,7 @@ impl Node {
             retention: RetentionPolicy::default(),
             compaction: None,
             purges: mpsc::unbounded_channel().0,
+            damaged: Arc::default(),
             hard_state: self.hard.load(GROUP).unwrap(),
             node: &raft,
             preferred: None,

@@ -1,0 +1,185 @@
+//! Replicas whose logs are damaged or gone: set aside, and got back from the other nodes.
+//!
+//! ```text
+//! damage, when opened ───────────────────────────────────────┐
+//! damage, by a read ─► another replica leads ─► closed here ─┴─► folder set aside
+//!                            ─► opened with an empty log ─► refilled by its group, without a vote
+//! ```
+//! Until another replica leads, one with damage stays: what can be read of it is served, and its vote
+//! counts, unless Raft itself has come upon the damage and ended its group.
+//!
+//! Nothing of this is noted anywhere: a crash before the folder is set aside finds the damage again, and
+//! after it there is a vote without a log, which the group takes for what it is.
+//!
+//! **Invariant:** a damaged folder is moved, never deleted.
+//! **Invariant:** a partition's only replica stays where it is, and never begins anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use jackdaw_raft::Suffrage;
+
+use super::lock;
+use super::reconciler::{Assigned, Reconciler};
+use crate::admin::{QuarantineState, QuarantineView};
+use crate::metadata::{MetadataImage, partition_group};
+use crate::model::{PartitionIndex, TopicId, TopicPartition};
+use crate::partition::{OpenError, Partition, PartitionSet};
+use crate::storage::LogError;
+
+/// What is wrong with a replica of this node.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    pub(super) name: TopicPartition,
+    pub(super) reason: String,
+    /// It could not be opened, and is not tried again until a restart.
+    pub(super) is_out: bool,
+    /// How often its log was set aside since the start.
+    set_aside: u32,
+}
+
+/// A log is got back so often between two starts: a broken disk must not be filled with copies.
+const SET_ASIDE_MAX: u32 = 3;
+
+/// Replicas that are or were in trouble.
+pub(super) type Troubles = BTreeMap<(TopicId, PartitionIndex), Trouble>;
+
+/// Whether an attempt to open a replica failed because its log is damaged.
+fn is_damage(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<OpenError>() {
+        Some(OpenError::Log(error)) => error.is_damage(),
+        Some(OpenError::Damaged(_)) => true,
+        Some(OpenError::Raft(_)) => false,
+        None => error.downcast_ref::<LogError>().is_some_and(LogError::is_damage),
+    }
+}
+
+impl Reconciler {
+    /// Makes room for a replica's log to be got back, if it is damaged and others have it.
+    ///
+    /// # Errors
+    /// The reason why it stays as it is: `error`, and what is to be done about it.
+    pub(super) async fn give_up_log(
+        &self,
+        assigned: &Assigned,
+        error: anyhow::Error,
+    ) -> Result<()> {
+        if !is_damage(&error) {
+            return Err(error);
+        }
+        let name = &assigned.name;
+        let dir = self.data_dir.partition_dir(name);
+        if assigned.replicas.len() == 1 {
+            bail!(
+                "{error:#}; it is the only replica: stop the node and restore {} from a copy, or \
+                 delete the topic",
+                dir.display()
+            );
+        }
+        let group = partition_group(assigned.topic, name.partition);
+        if self.hard_states.load(group)?.vote.is_none() {
+            bail!(
+                "{error:#}; this node does not know whether it has voted: if other nodes hold the \
+                 partition, stop this one and move {} away",
+                dir.display()
+            );
+        }
+        self.set_damaged_aside(assigned, format!("{error:#}")).await
+    }
+
+    async fn set_damaged_aside(&self, assigned: &Assigned, reason: String) -> Result<()> {
+        let dir = self.data_dir.partition_dir(&assigned.name);
+        let key = (assigned.topic, assigned.name.partition);
+        let before = lock(&self.troubles).get(&key).map_or(0, |trouble| trouble.set_aside);
+        if before == SET_ASIDE_MAX {
+            bail!("{reason}; it has been got back {before} times: look at the disk, then restart");
+        }
+        let (data_dir, why) = (Arc::clone(&self.data_dir), reason.clone());
+        tokio::task::spawn_blocking(move || data_dir.set_aside(&dir, &why)).await??;
+        let (name, set_aside) = (assigned.name.clone(), before + 1);
+        let trouble = Trouble { name, reason, is_out: false, set_aside };
+        lock(&self.troubles).insert(key, trouble);
+        Ok(())
+    }
+
+    /// Lets go of a running replica whose log is damaged, if another one leads, and opens it anew.
+    /// Whether it came to that.
+    pub(super) async fn repair(
+        &self,
+        image: &MetadataImage,
+        partition: Arc<Partition>,
+        assigned: Assigned,
+    ) -> bool {
+        let Some(reason) = partition.damage() else { return true };
+        if !partition.hand_over().await {
+            tracing::warn!(
+                partition = %assigned.name,
+                "its log is damaged, and stays until another replica leads"
+            );
+            return false;
+        }
+        self.partitions.remove(assigned.topic, assigned.name.partition);
+        let aside = if partition.close().await {
+            self.set_damaged_aside(&assigned, reason).await
+        } else {
+            Err(anyhow::anyhow!("{reason}; it cannot be closed: restart the node"))
+        };
+        match aside {
+            Ok(()) => self.start(image, assigned).await,
+            Err(error) => self.note_out(&assigned, &error),
+        }
+        true
+    }
+
+    pub(super) fn note_out(&self, assigned: &Assigned, error: &anyhow::Error) {
+        let (name, reason) = (assigned.name.clone(), format!("{error:#}"));
+        tracing::error!(partition = %name, reason, "the replica cannot start");
+        let key = (assigned.topic, name.partition);
+        let trouble = Trouble { name, reason, is_out: true, set_aside: 0 };
+        lock(&self.troubles).insert(key, trouble);
+    }
+}
+
+/// Every replica of this node that is out, damaged or being refilled.
+pub(super) fn quarantined(partitions: &PartitionSet, troubles: &Troubles) -> Vec<QuarantineView> {
+    let out = troubles.values().filter(|trouble| trouble.is_out).map(|trouble| QuarantineView {
+        topic: trouble.name.topic.to_string(),
+        partition: trouble.name.partition.0,
+        state: QuarantineState::Out,
+        reason: trouble.reason.clone(),
+        ..QuarantineView::default()
+    });
+    let mut views: Vec<_> = out.collect();
+    for partition in partitions.all() {
+        let key = (partition.topic_id(), partition.name().partition);
+        let suffrage = *partition.group().suffrage().borrow();
+        let (state, reason) = match (suffrage, partition.damage()) {
+            (_, Some(damage)) => (QuarantineState::Damaged, damage),
+            (Suffrage::Refilling { end }, None) => {
+                let known = troubles.get(&key).map(|trouble| trouble.reason.clone());
+                let state = match end {
+                    Some(_) => QuarantineState::Refilling,
+                    None => QuarantineState::Waiting,
+                };
+                (state, known.unwrap_or_else(|| "its log was lost before this start".to_owned()))
+            }
+            (Suffrage::New | Suffrage::Voter, None) => continue,
+        };
+        let end_index = match suffrage {
+            Suffrage::Refilling { end } => end,
+            Suffrage::New | Suffrage::Voter => None,
+        };
+        let applied = partition.group().status().borrow().applied;
+        views.push(QuarantineView {
+            topic: partition.name().topic.to_string(),
+            partition: partition.name().partition.0,
+            state,
+            reason,
+            applied_index: applied.map(|applied| applied.index),
+            end_index,
+        });
+    }
+    views.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    views
+}

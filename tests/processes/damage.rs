@@ -1,0 +1,243 @@
+//! Damaged and deleted logs: set aside, got back from the other nodes, and nothing is lost.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jackdaw_chaos::cluster::{self, Cluster};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+
+use super::retention::run;
+use super::support::{PATIENCE, Record, consumer, options, poll_until, read, records, send_all};
+
+const TOPIC: &str = "hurt";
+const PARTITION: &str = "hurt-0";
+const POLL: Duration = Duration::from_millis(20);
+
+/// Records of which three segments of 1 MiB are full.
+fn many() -> Vec<Record> {
+    (0..400).map(|n| Record::new(n.to_string(), vec![n as u8; 10_000])).collect()
+}
+
+fn create(cluster: &Cluster, replicas: &str) {
+    let create = ["topic", "create", TOPIC, "--partitions", "1", "--replication-factor", replicas];
+    run(cluster, &[&create[..], &["--config", "segment.bytes=1048576"]].concat());
+    cluster.wait_led(TOPIC, PATIENCE).unwrap();
+}
+
+fn folder(cluster: &Cluster, node: i32) -> PathBuf {
+    cluster.node(node).data_dir().join("partitions").join(PARTITION)
+}
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+    files.sort();
+    files
+}
+
+/// How much of a file is written.
+fn written(file: &Path) -> usize {
+    fs::read(file).unwrap().iter().rposition(|byte| *byte != 0).unwrap()
+}
+
+/// Changes one byte, so far before the end of what is written in the file.
+fn flip(file: &Path, before_end: usize) {
+    let bytes = fs::read(file).unwrap();
+    let at = written(file) - before_end;
+    let file = OpenOptions::new().write(true).open(file).unwrap();
+    file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
+}
+
+fn set_aside(cluster: &Cluster, node: i32) -> Vec<String> {
+    let entries = fs::read_dir(cluster.node(node).data_dir().join("set-aside")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn get(cluster: &Cluster, node: i32, path: &str) -> String {
+    cluster::get(cluster.node(node).ports.admin, path, PATIENCE).unwrap().body
+}
+
+fn quarantined(cluster: &Cluster, node: i32) -> Vec<Value> {
+    let view: Value = serde_json::from_str(&get(cluster, node, "/api/v1/cluster")).unwrap();
+    view["quarantined"].as_array().unwrap().clone()
+}
+
+/// Waits until all is as it should be, and compares everything.
+fn settles_with(mut cluster: Cluster, sent: &[Record]) {
+    cluster.wait_ready(PATIENCE).unwrap();
+    cluster.wait_caught_up(TOPIC, PATIENCE).unwrap();
+    for node in 1..=3 {
+        assert_eq!(quarantined(&cluster, node), [] as [Value; 0]);
+        assert!(get(&cluster, node, "/metrics").contains("jackdaw_quarantined_replicas 0"));
+    }
+    let got = read(&cluster.bootstrap(), TOPIC, 0, &[]);
+    assert!(got.iter().map(|(offset, _)| *offset).eq(0..sent.len() as i64));
+    assert!(got.iter().map(|(_, record)| record).eq(sent), "other records than were sent");
+    cluster.stop_and_compare(TOPIC).unwrap();
+}
+
+#[test]
+fn damage_found_at_the_start_is_repaired() {
+    let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
+    create(&cluster, "3");
+    let sent = many();
+    // A record per batch: then the last segment has many of them.
+    send_all(&cluster.bootstrap(), TOPIC, 0, &sent[..390], &[("batch.num.messages", "1")]);
+    let node = cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader.unwrap();
+    cluster.node_mut(node).kill().unwrap();
+    let files = segments(&folder(&cluster, node));
+    assert!(files.len() > 3, "{files:?}");
+    flip(&files[1], 200_000);
+    // Sound entries follow it: no unfinished write looks so.
+    flip(files.last().unwrap(), 45_000);
+    cluster.wait_led(TOPIC, PATIENCE).unwrap();
+    send_all(&cluster.bootstrap(), TOPIC, 0, &sent[390..], &[]);
+    cluster.node_mut(node).start().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    assert_eq!(set_aside(&cluster, node), [PARTITION]);
+    settles_with(cluster, &sent);
+}
+
+/// Kills leaders until `done`; the nodes come back at once.
+fn elect_until(cluster: &mut Cluster, done: impl Fn(&Cluster, i32) -> bool) {
+    let begin = Instant::now();
+    loop {
+        cluster.wait_ready(PATIENCE).unwrap();
+        cluster.wait_caught_up(TOPIC, PATIENCE).unwrap();
+        let leader = cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader.unwrap();
+        if done(cluster, leader) {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "not done after many elections");
+        cluster.node_mut(leader).kill().unwrap();
+        cluster.node_mut(leader).start().unwrap();
+    }
+}
+
+/// Stops a node in order, so that its next start need not read much of its log.
+fn stop(cluster: &mut Cluster, node: i32) {
+    cluster.node_mut(node).terminate(PATIENCE).unwrap();
+}
+
+#[test]
+fn damage_found_by_a_reader_is_repaired_once_another_node_leads() {
+    let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
+    create(&cluster, "3");
+    let sent = many();
+    send_all(&cluster.bootstrap(), TOPIC, 0, &sent, &[]);
+    // What a process wrote itself it does not check.
+    let node = cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader.unwrap();
+    stop(&mut cluster, node);
+    cluster.node_mut(node).start().unwrap();
+    elect_until(&mut cluster, |_, leader| leader == node);
+    flip(&segments(&folder(&cluster, node))[1], 500_000);
+
+    let reader = consumer(&cluster.bootstrap(), "readers", &[]);
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(TOPIC, 0, Offset::Beginning).unwrap();
+    reader.assign(&assignment).unwrap();
+    let got = poll_until(&reader, |read| read.len() == sent.len());
+    assert!(got.iter().map(|(_, record)| record).eq(&sent));
+    let begin = Instant::now();
+    while set_aside(&cluster, node).is_empty() {
+        assert!(begin.elapsed() < PATIENCE, "{:?}", quarantined(&cluster, node));
+        std::thread::sleep(POLL);
+    }
+    settles_with(cluster, &sent);
+}
+
+#[test]
+fn damage_found_by_a_new_leader_is_repaired() {
+    let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
+    create(&cluster, "3");
+    let sent = many();
+    send_all(&cluster.bootstrap(), TOPIC, 0, &sent, &[]);
+    let node = cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader.unwrap();
+    stop(&mut cluster, node);
+    // Damage all over the second segment: a new leader reads somewhere in the middle of its log.
+    let file = &segments(&folder(&cluster, node))[1];
+    (1..50).for_each(|part| flip(file, part * written(file) / 50));
+    cluster.node_mut(node).start().unwrap();
+    elect_until(&mut cluster, |cluster, _| set_aside(cluster, node) == [PARTITION]);
+    settles_with(cluster, &sent);
+}
+
+#[test]
+fn deleted_folders_come_back() {
+    let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
+    create(&cluster, "3");
+    let sent = many();
+    send_all(&cluster.bootstrap(), TOPIC, 0, &sent, &[]);
+    let node = cluster.view().unwrap().metadata.leader.unwrap();
+    cluster.node_mut(node).kill().unwrap();
+    fs::remove_dir_all(folder(&cluster, node)).unwrap();
+    // The metadata's log as well, damaged.
+    let metadata = cluster.node(node).data_dir().join("metadata");
+    let file = segments(&metadata).remove(0);
+    flip(&file, written(&file) / 2);
+    cluster.wait_led(TOPIC, PATIENCE).unwrap();
+    cluster.node_mut(node).start().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    assert_eq!(set_aside(&cluster, node), ["metadata"]);
+    let log = fs::read_to_string(cluster.node(node).log_path()).unwrap();
+    assert_eq!(log.matches("this replica votes").count(), 2, "two replicas were refilled");
+    settles_with(cluster, &sent);
+}
+
+#[test]
+fn the_only_replica_stays_where_it_is_and_says_so() {
+    let mut cluster = Cluster::start(&options(1), PATIENCE).unwrap();
+    create(&cluster, "1");
+    let sent = records(500);
+    for piece in sent.chunks(100) {
+        send_all(&cluster.bootstrap(), TOPIC, 0, piece, &[]);
+    }
+    let folder = folder(&cluster, 1);
+    let reasons = |cluster: &mut Cluster, wanted: &str| {
+        cluster.node_mut(1).start().unwrap();
+        let begin = Instant::now();
+        loop {
+            let ready = cluster::get(cluster.node(1).ports.admin, "/health/ready", PATIENCE);
+            let text = ready.map_or_else(|error| error.to_string(), |answer| answer.body);
+            if text.contains(wanted) {
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{wanted} is not said: {text}");
+            std::thread::sleep(POLL);
+        }
+        assert_eq!(quarantined(cluster, 1)[0]["state"], "out");
+        cluster.node_mut(1).kill().unwrap();
+    };
+    cluster.node_mut(1).kill().unwrap();
+    let file = segments(&folder).pop().unwrap();
+    let sound = fs::read(&file).unwrap();
+    flip(&file, 4_000);
+    reasons(&mut cluster, "it is the only replica");
+    assert_eq!(set_aside(&cluster, 1), [] as [String; 0]);
+
+    fs::write(&file, sound).unwrap();
+    let copy = cluster.folder().join("copy");
+    fs::rename(&folder, &copy).unwrap();
+    reasons(&mut cluster, "the log of the only replica is gone");
+    fs::remove_dir_all(&folder).unwrap();
+    fs::rename(&copy, &folder).unwrap();
+    let metadata = cluster.node(1).data_dir().join("metadata");
+    fs::rename(&metadata, &copy).unwrap();
+    cluster.node_mut(1).start().unwrap();
+    let begin = Instant::now();
+    while !cluster.node(1).log_tail().contains("the metadata log in") {
+        assert!(begin.elapsed() < PATIENCE, "it runs without its metadata");
+        std::thread::sleep(POLL);
+    }
+    cluster.node_mut(1).kill().unwrap();
+    fs::remove_dir_all(&metadata).unwrap();
+    fs::rename(&copy, &metadata).unwrap();
+    cluster.node_mut(1).start().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    assert_eq!(read(&cluster.bootstrap(), TOPIC, 0, &[]).len(), 500);
+}
