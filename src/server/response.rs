@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::Buf;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -20,8 +21,8 @@ use crate::protocol::Piece;
 /// Buffers of one gathered write.
 const SLICES_MAX: usize = 64;
 /// Bytes of one `sendfile`, so that a file that must come from the disk does not keep the other
-/// connections of a thread waiting for long.
-const SENDFILE_BYTES_MAX: usize = 512 << 10;
+/// connections of a thread waiting for long; clients ask for so much of a partition as a rule.
+const SENDFILE_BYTES_MAX: usize = 1 << 20;
 /// Queued bytes beyond which no further response is added before they are written.
 const QUEUE_BYTES: usize = 256 << 10;
 
@@ -76,9 +77,10 @@ impl<'a> ResponseWriter<'a> {
 
     /// Writes all that is queued. Dropped half-way and called again, it goes on where it was.
     pub(super) async fn flush(&mut self) -> Result<(), End> {
-        // Corked, a header leaves in one segment with the records behind it, and the few bytes
-        // after the records with them. Without records one gathered write does the same.
-        if self.records > 0 && !self.is_corked {
+        // Corked, the few bytes after the records leave in one segment with them: each segment may have
+        // to wake the client. Records at the end push what is before them.
+        let ends_with_records = matches!(self.queue.back(), Some(Piece::Records(_)));
+        if self.records > usize::from(ends_with_records) && !self.is_corked {
             self.cork(true)?;
         }
         while let Some(front) = self.queue.front_mut() {
@@ -111,7 +113,10 @@ impl<'a> ResponseWriter<'a> {
                 *slice = IoSlice::new(bytes);
                 count += 1;
             }
-            match self.stream.try_write_vectored(&slices[..count]) {
+            // A header waits for the records behind it.
+            let more = count < self.queue.len() && count < SLICES_MAX;
+            let send = || send_slices(self.stream, &slices[..count], more);
+            match self.stream.try_io(Interest::WRITABLE, send) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return Ok(other?),
             }
@@ -153,6 +158,12 @@ impl<'a> ResponseWriter<'a> {
         self.is_corked = on;
         Ok(())
     }
+}
+
+/// `sendmsg(2)`; with `more`, bytes may wait for those of the next call.
+fn send_slices(stream: &TcpStream, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    let flags = SendFlags::NOSIGNAL | if more { SendFlags::MORE } else { SendFlags::empty() };
+    Ok(rustix::net::sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), flags)?)
 }
 
 async fn within<T>(due: Instant, io: impl Future<Output = io::Result<T>>) -> Result<T, End> {
