@@ -153,7 +153,7 @@ impl Default for StorageConfig {
             compaction_interval_ms: 15_000,
             compaction_map_bytes: 128 * 1024 * 1024,
             compaction_bytes_per_second: 64 * 1024 * 1024,
-            cache_bytes: 32 * 1024 * 1024,
+            cache_bytes: 24 * 1024 * 1024,
         }
     }
 }

@@ -58,7 +58,7 @@ impl Default for StorageOptions {
         Self {
             sync_threads_max: 8,
             open_segments_max: 512,
-            cache_bytes_max: 32 << 20,
+            cache_bytes_max: 24 << 20,
             volume: None,
             reserve_bytes: 512 << 20,
             disk: Arc::new(SystemDisk),
