@@ -52,7 +52,7 @@ pub struct StorageOptions {
 }
 
 impl Default for StorageOptions {
-    /// 8 sync threads, 512 open segments, 32 MiB of cache, the machine's disk; a failure ends the
+    /// 8 sync threads, 512 open segments, 24 MiB of cache, the machine's disk; a failure ends the
     /// process.
     fn default() -> Self {
         Self {
