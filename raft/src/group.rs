@@ -235,7 +235,7 @@ impl Group {
     pub fn is_confirmed(&self) -> bool {
         let Inner { me, timing, signals, status, transport, .. } = &*self.inner;
         let status = status.borrow();
-        if !status.is_leader {
+        if !status.is_leader || self.has_abdicated() {
             return false;
         }
         let voters = &status.voters;
@@ -255,6 +255,11 @@ impl Group {
             signals.lease_expired.notify_one();
         }
         confirmed
+    }
+
+    /// Whether this node, which leads, hands the group over: it helps whoever stands.
+    pub(crate) fn has_abdicated(&self) -> bool {
+        self.inner.signals.abdicated.load(Ordering::Acquire)
     }
 
     /// Since when this node has led the group, if it does.
@@ -280,7 +285,8 @@ impl Group {
         let _ = self.raft().trigger().elect(!alone).await;
     }
 
-    /// Hands leadership to the voter `to`. Resolves once it leads.
+    /// Hands leadership to the voter `to`. Resolves once it leads. From the call on this node takes no
+    /// writes; if `to` does not take over soon, whoever can is elected.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), RaftError> {
         let mut status = self.inner.status.clone();
         {
@@ -295,6 +301,8 @@ impl Group {
         if to == self.inner.me {
             return Ok(());
         }
+        self.inner.signals.abdicated.store(true, Ordering::Release);
+        self.inner.signals.abdicates.notify_one();
         self.raft().trigger().transfer_leader(to).await.map_err(|fatal| ended(&fatal))?;
         let other =
             |status: &GroupStatus| status.leader.is_some_and(|leader| leader != self.inner.me);

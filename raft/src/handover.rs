@@ -79,6 +79,10 @@ impl Handover {
     /// The node that should lead `group` instead of this one, if it could take over now.
     fn preferred_instead(&self, group: &Group) -> Option<NodeId> {
         let settle = self.transport.timing().settle();
+        // Who coordinates consumer groups should change as seldom as possible.
+        if group.id() == GroupId::METADATA {
+            return None;
+        }
         let to = group.preferred().filter(|to| *to != self.transport.me())?;
         let has_settled = |since: Instant| since.elapsed() >= settle;
         // Who has led for a moment only may have taken over from a node that is about to stop.

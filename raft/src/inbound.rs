@@ -199,8 +199,16 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
             Err(reason) => asked.refuse(Status::Failed, &reason),
         };
     }
+    let abdicated = group.has_abdicated();
+    if abdicated && asked.frame.kind == Kind::PreVote {
+        // openraft's leader would refuse for its lease. Only a hint: the vote itself is judged in full.
+        let status = group.status().borrow().clone();
+        let granted = message.last.map(|last| last.index) >= status.last;
+        let answer = VoteAnswer { vote: message.vote, granted, last: None };
+        return asked.answer(40, |body| answer.encode(body));
+    }
     let mut request = VoteRequest::new(to_vote(message.vote), message.last.map(to_log_id));
-    request.leadership_transfer = message.transfer;
+    request.leadership_transfer = message.transfer || abdicated;
     let answered = match asked.frame.kind {
         Kind::PreVote => group.raft().pre_vote(request).await,
         _ => group.raft().vote(request).await,

@@ -37,6 +37,7 @@ impl Watcher {
                 changed = metrics.changed() => if changed.is_err() {
                     break;
                 },
+                () = self.signals.abdicates.notified() => self.abdicate(),
                 () = self.signals.lease_expired.notified() => {
                     // Fails only where the group has ended, which the metrics then tell.
                     let _ = self.raft.trigger().heartbeat().await;
@@ -48,6 +49,17 @@ impl Watcher {
         });
         self.publish_role();
         self.leaderships.set_local(self.group, None, false);
+    }
+
+    /// Claims the group no longer, so that somebody is elected also where the one who was asked to take
+    /// over does not: openraft itself would wait for ever.
+    fn abdicate(&self) {
+        let status = self.status.borrow().clone();
+        if status.is_leader {
+            let local = Leadership { leader: *self.raft.node_id(), term: status.term };
+            self.leaderships.set_local(self.group, Some(local), false);
+            self.signals.announced.set(None);
+        }
     }
 
     fn publish_role(&self) {
@@ -91,6 +103,7 @@ impl Watcher {
             let status = self.status.borrow().clone();
             let term = status.term;
             let local = status.leader.map(|leader| Leadership { leader, term });
+            self.signals.abdicated.store(false, Ordering::Release);
             self.leaderships.set_local(self.group, local, status.is_leader);
             self.signals.announced.set(status.is_leader.then(Instant::now));
         }

@@ -6,7 +6,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::OptionalSend;
@@ -30,6 +30,10 @@ pub(crate) struct GroupSignals {
     pub(crate) announced: Moment,
     /// A write was refused because the leader's lease ran out: a heartbeat would renew it.
     pub(crate) lease_expired: Notify,
+    /// This node leads, and has begun to hand over: openraft takes no write in this term any more.
+    pub(crate) abdicated: AtomicBool,
+    /// Told when it does.
+    pub(crate) abdicates: Notify,
 }
 
 /// An instant that is read and written by several tasks; none at first.
@@ -64,6 +68,8 @@ impl Default for GroupSignals {
             acked: Moment::none(epoch),
             announced: Moment::none(epoch),
             lease_expired: Notify::new(),
+            abdicated: AtomicBool::new(false),
+            abdicates: Notify::new(),
         }
     }
 }

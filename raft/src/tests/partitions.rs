@@ -217,3 +217,27 @@ async fn who_is_cut_off_stops_answering_before_another_leads() {
         node.raft.shutdown().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_that_is_cut_off_holds_nothing_up() {
+    let network = Network::start().await;
+    let mut written = 0_u64;
+    let mut payload = || {
+        written += 1;
+        Bytes::copy_from_slice(&written.to_be_bytes())
+    };
+    for group in 0..GROUPS as usize {
+        network.write(group, &payload(), SOON).await.unwrap();
+        let leader = network.answering(group).iter().position(Option::is_some).unwrap();
+        let to = (leader + 1) % NODES;
+        network.isolate(to, true, true);
+        let handed = network.nodes[leader].groups[group].transfer_leader(NodeId(to as u64 + 1));
+        assert!(within("a hand-over ends", handed).await.is_err());
+        network.write(group, &payload(), WRITABLE).await.unwrap();
+        network.heal();
+        network.write(group, &payload(), WRITABLE).await.unwrap();
+    }
+    for node in &network.nodes {
+        node.raft.shutdown().await;
+    }
+}
