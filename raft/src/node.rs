@@ -86,6 +86,7 @@ impl RaftNode {
         let node = &self.inner;
         let claim = node.registry.claim(id)?;
         let (alive, in_use) = mpsc::channel::<Infallible>(1);
+        let port = Arc::downgrade(&log);
         let append_bytes_max = node.options.limits.append_bytes_max;
         let log = LogStore::new(id, log, node.hard.clone(), append_bytes_max, alive.clone())
             .map_err(|error| RaftError::Storage(error.to_string()))?;
@@ -114,6 +115,7 @@ impl RaftNode {
             me,
             timing,
             raft,
+            log: port,
             signals,
             status,
             role: roles,
