@@ -48,6 +48,7 @@ impl Log {
             // The mark must not say that entries are gone by purge which a crash may take otherwise.
             inner.sync_end()?;
         }
+        inner.seal_closed()?;
         inner.settle()?;
         let start_offset = self.offset_of(upto + 1)?;
         let retained = Retained { purged, start_offset, resetting: false };
@@ -123,14 +124,14 @@ impl Inner {
             segment.delete(disk).map_err(|error| self.failed("delete", error))?;
         }
         let head = reset_head(&mark(false), &self.identity);
-        let segment = Segment::create(&self.dir, false, head, disk, false)
+        let segment = Segment::create(&self.dir, false, head, disk, false, None)
             .map_err(|error| self.fail("create a segment in", &self.dir, error))?;
         let end = End {
             position: segment.head_bytes,
             next_index: last.index + 1,
             next_offset: start_offset,
         };
-        writer.begin_segment(&segment, self.storage.clock.now());
+        writer.begin_segment(&segment, 0, self.storage.clock.now());
         {
             let mut view = write(&self.view);
             view.generation += 1;

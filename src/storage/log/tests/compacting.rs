@@ -205,7 +205,8 @@ impl Model {
             disk: Arc::clone(&disk) as Arc<dyn Disk>,
             fatal: Arc::new(|doing, error| panic!("{doing}: {error}")),
             ..StorageOptions::default()
-        });
+        })
+        .inline();
         let dir = root.path().join("0");
         let (log, _) = Log::open(&dir, &identity(), small(), &storage, None).unwrap();
         let (dirs, first, committed, term, now) = (0, 0, 0, 1, 10_000);

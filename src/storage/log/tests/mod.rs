@@ -13,6 +13,7 @@ mod model;
 mod power_cut;
 mod random;
 mod regressions;
+mod relaxing;
 mod retaining;
 mod run;
 mod script;
@@ -27,8 +28,8 @@ use bytes::Bytes;
 use crate::model::record_batch::{CRC_START, tests::opaque_batch};
 use crate::model::{Offset, PartitionIndex, Timestamp, TopicId};
 use crate::storage::{
-    EntryBody, FileSlice, Log, LogEntry, LogError, LogIdentity, LogOptions, Recovery, RollLimits,
-    Storage, StorageOptions,
+    EntryBody, FileSlice, FlushPolicy, Log, LogEntry, LogError, LogIdentity, LogOptions, Recovery,
+    RollLimits, Storage, StorageOptions,
 };
 
 fn identity() -> LogIdentity {
@@ -43,6 +44,7 @@ fn identity() -> LogIdentity {
 fn small() -> LogOptions {
     LogOptions {
         roll: RollLimits { bytes: 2000, ..RollLimits::default() },
+        flush: FlushPolicy::Durable,
         index_interval_bytes: 200,
         preallocate_min_bytes: 1024,
         preallocate_max_bytes: 4096,
@@ -57,6 +59,7 @@ fn uncached() -> Storage {
         fatal: Arc::new(|_, _| {}),
         ..StorageOptions::default()
     })
+    .inline()
 }
 
 fn open(dir: &Path) -> (Log, Recovery) {
