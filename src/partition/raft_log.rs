@@ -7,7 +7,8 @@
 //!
 //! **Invariant:** an empty payload stands for a void entry, in memory and between nodes; one with a
 //! command's marker that no producer sent stands for a command.
-//! **Invariant:** `flushed` fires after the sync that covers the entries, and never before.
+//! **Invariant:** `flushed` fires once the entries count by the log's flush policy: after the sync that
+//! covers them, unless the topic is relaxed.
 
 use std::any::Any;
 use std::io;
@@ -22,6 +23,7 @@ use super::command::{Command, is_command};
 use super::error::PartitionError;
 use super::lock;
 use super::sequencer::{Answer, AppendContext};
+use super::state_machine::PartitionMachine;
 use crate::model::Offset;
 use crate::model::record_batch::BatchHeader;
 use crate::storage::{EntryBody, EntryId, Log, LogEntry, LogError};
@@ -29,15 +31,16 @@ use crate::storage::{EntryBody, EntryId, Log, LogEntry, LogError};
 /// The log port of one partition.
 pub(super) struct PartitionLog {
     log: Log,
+    machine: Arc<PartitionMachine>,
 }
 
-/// Producers to answer once this node's disk has what they sent.
+/// Producers to answer once this node has what they sent.
 type LocalAnswers = Vec<(oneshot::Sender<Answer>, Offset)>;
 
 impl PartitionLog {
-    /// The port to `log`.
-    pub(super) fn new(log: Log) -> Self {
-        Self { log }
+    /// The port to `log`, which `machine` applies.
+    pub(super) fn new(log: Log, machine: Arc<PartitionMachine>) -> Self {
+        Self { log, machine }
     }
 
     /// Appends entries of which only the first may be a command.
@@ -145,7 +148,7 @@ impl LogPort for PartitionLog {
             entries = rest;
         }
         self.append_run(&entries)?;
-        self.log.sync(Box::new(move |result| {
+        self.log.confirm(Box::new(move |result| {
             if result.is_ok() {
                 for (answer, base) in answers {
                     drop(answer.send(Ok(base)));
@@ -176,6 +179,11 @@ impl LogPort for PartitionLog {
     fn key_log_ids(&self, first: LogId, last: LogId) -> io::Result<Vec<LogId>> {
         Ok(self.log.key_ids(first.index, last.index).into_iter().map(log_id).collect())
     }
+
+    fn applied_term(&self, index: u64) -> Option<u64> {
+        let is_applied = index < self.machine.committed().next_index;
+        is_applied.then(|| self.log.term_of(index)).flatten()
+    }
 }
 
 #[cfg(test)]
@@ -183,10 +191,18 @@ mod tests {
     use jackdaw_raft::GroupId;
     use jackdaw_raft::testing::{MemHardState, MemMachine, Ports, conformance};
 
+    use super::super::rebuild::Rebuilt;
     use super::*;
     use crate::model::record_batch::tests::opaque_batch;
     use crate::model::{PartitionIndex, TopicId};
     use crate::storage::{LogIdentity, LogOptions, Storage};
+
+    fn port(log: Log) -> PartitionLog {
+        let rebuilt = Rebuilt::from_log(&log, None).unwrap();
+        let (purges, _) = tokio::sync::mpsc::unbounded_channel();
+        let machine = Arc::new(PartitionMachine::new(log.clone(), rebuilt, purges));
+        PartitionLog::new(log, machine)
+    }
 
     fn open(dir: &std::path::Path) -> Log {
         let identity = LogIdentity {
@@ -202,7 +218,7 @@ mod tests {
         conformance(GroupId { topic: 7, partition: 0 }, || {
             let guard = tempfile::tempdir()?;
             Ok(Ports {
-                log: Arc::new(Resetting(PartitionLog::new(open(guard.path())))),
+                log: Arc::new(Resetting(port(open(guard.path())))),
                 machine: Arc::new(MemMachine::default()),
                 hard: Arc::new(MemHardState::default()),
                 guard,
@@ -264,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn an_append_that_lands_elsewhere_than_expected_is_voided() {
         let dir = tempfile::tempdir().unwrap();
-        let port = PartitionLog::new(open(dir.path()));
+        let port = port(open(dir.path()));
         append(&port, 0, Payload::Blank);
         let (first, first_answer) = proposal(3, 0);
         append(&port, 1, Payload::Data(first));

@@ -132,7 +132,7 @@ impl Partition {
         let OpenPartition { name, topic_id, group: group_id, log, limits, .. } = open;
         let rebuilt = Rebuilt::from_log(&log, open.hard_state.committed)?;
         let machine = Arc::new(PartitionMachine::new(log.clone(), rebuilt, open.purges));
-        let port = Arc::new(PartitionLog::new(log.clone()));
+        let port = Arc::new(PartitionLog::new(log.clone(), machine.clone()));
         let node = open.node;
         let group = node.open_group(group_id, port, machine.clone()).await?;
         let (queue, submissions) = mpsc::unbounded_channel();

@@ -5,6 +5,7 @@ mod compacting;
 mod crash;
 mod deleting;
 mod random;
+mod relaxed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
