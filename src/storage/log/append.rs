@@ -30,6 +30,9 @@ const STAMP_BYTES: usize = 16;
 /// `iovec`s that one `pwritev` takes on Linux (`IOV_MAX`).
 const IOVECS_MAX: usize = 1024;
 
+/// How much larger than others a relaxed log's steps of preallocation become.
+const RELAXED_STEPS: u64 = 8;
+
 /// Longest wait before an append on a full disk is tried again.
 const SPACE_WAIT: Duration = Duration::from_secs(1);
 
@@ -235,6 +238,8 @@ impl Inner {
         let options = &self.options;
         let (least, most) = (options.preallocate_min_bytes, options.preallocate_max_bytes);
         let space = &self.storage.space;
+        // Pages of a file that was just made longer are dearer to store into (measured on ext4).
+        let most = if self.flush.is_relaxed() { most * RELAXED_STEPS } else { most };
         // What one log has set aside is lost to the others.
         let most = if space.has_room() { most } else { least };
         let step = writer.allocated.clamp(least, most.max(least));

@@ -69,11 +69,11 @@ impl Log {
     /// Takes over when appended entries count; those that are there already count as they did.
     pub fn set_flush_policy(&self, policy: FlushPolicy) {
         let inner = &self.0;
-        let writer = lock(&inner.writer);
-        let old = std::mem::replace(&mut *write(&inner.flush.policy), policy);
-        if old == policy {
+        if *read(&inner.flush.policy) == policy {
             return;
         }
+        let writer = lock(&inner.writer);
+        let old = std::mem::replace(&mut *write(&inner.flush.policy), policy);
         if old == FlushPolicy::Durable {
             let next_index = read(&inner.view).end.next_index;
             inner.flush.durable_below.store(next_index, Ordering::Release);

@@ -88,7 +88,7 @@ struct Inner {
     cache: Arc<EntryCache>,
     ticket: SyncTicket,
     sync: Mutex<SyncState>,
-    /// Held by a sync thread that may write the recovery point; none does once the log is closed.
+    /// Held by who may write the recovery point beside the writer; none does once the log is closed.
     noting: Mutex<()>,
     /// A sync of the volume covers it.
     on_volume: bool,

@@ -114,6 +114,20 @@ impl Inner {
         Ok(())
     }
 
+    /// The same, for those who do not keep the log from being closed meanwhile.
+    pub(super) fn sync_unless_closed(&self) -> Result<(), LogError> {
+        self.check_usable()?;
+        let _noting = lock(&self.noting);
+        if lock(&self.sync).closed {
+            // Closing it has put everything on the disk.
+            return Ok(());
+        }
+        self.sync_end()?;
+        // Before anyone is told: a log that is then opened again is not written to from here.
+        self.write_checkpoint_if_due();
+        Ok(())
+    }
+
     fn note_synced(&self, covered: &Covered) {
         let Covered { end, generation, .. } = covered;
         let mut sync = lock(&self.sync);
@@ -208,16 +222,7 @@ impl SyncTarget for Inner {
     }
 
     fn sync_now(&self) -> io::Result<()> {
-        self.check_usable()?;
-        let _noting = lock(&self.noting);
-        if lock(&self.sync).closed {
-            // Closing it has put everything on the disk.
-            return Ok(());
-        }
-        self.sync_end()?;
-        // Before anyone is told: a log that is then opened again is not written to from here.
-        self.write_checkpoint_if_due();
-        Ok(())
+        Ok(self.sync_unless_closed()?)
     }
 
     fn is_on_volume(&self) -> bool {
