@@ -73,7 +73,7 @@ impl Subject {
             end = log.append(&[entry(next, &batch(BATCH, end.0))]).unwrap().end_offset;
             next += 1;
         }
-        drop(log);
+        log.close().unwrap();
         let log = open(&dir.join("log"), LogOptions::default(), &storage(dir));
         Self { log, next, end }
     }
