@@ -12,22 +12,35 @@ const BYTES_PER_SECOND: usize = 200_000_000;
 const LENGTH: Duration = Duration::from_secs(10);
 
 pub(crate) fn latency(report: &mut Report) {
+    // Rolls several times meanwhile.
+    measure(report, 256 << 20);
+}
+
+/// Segments as small as that are rare, but what a roll costs is seen in the percentiles.
+pub(crate) fn rolls(report: &mut Report) {
+    measure(report, 4 << 20);
+}
+
+fn measure(report: &mut Report, segment_bytes: u64) {
     let dir = folder();
     let storage = storage(dir.path());
-    // Rolls several times meanwhile.
-    let roll = RollLimits { bytes: 256 << 20, ..RollLimits::default() };
+    let roll = RollLimits { bytes: segment_bytes, ..RollLimits::default() };
     let options = LogOptions { roll, ..LogOptions::default() };
     let log = open(&dir.path().join("log"), options, &storage);
     let batch = batch(16 << 10, 1);
     let pause = Duration::from_secs_f64(batch.len() as f64 / BYTES_PER_SECOND as f64);
     let stop = AtomicBool::new(false);
-    let mut took = Vec::new();
+    let (mut took, mut synced) = (Vec::new(), Vec::new());
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let syncs = scope.spawn(|| {
+            let mut synced = Vec::new();
             while !stop.load(Ordering::Relaxed) {
+                let at = Instant::now();
                 wait_synced(&log);
+                synced.push(at.elapsed());
             }
+            synced
         });
         let mut due = begun;
         while begun.elapsed() < LENGTH {
@@ -40,11 +53,15 @@ pub(crate) fn latency(report: &mut Report) {
             took.push(at.elapsed());
         }
         stop.store(true, Ordering::Relaxed);
+        synced = syncs.join().unwrap();
     });
     let bytes = took.len() * batch.len();
     report.figure("pace", bytes as f64 / begun.elapsed().as_secs_f64() / 1e6, "MB/s");
+    report.figure("segments", log.segment_count() as f64, "");
     report.micros("append of 16 KiB, p50", percentile(&mut took, 50.0));
     report.micros("append of 16 KiB, p99 (bar: 1,500)", percentile(&mut took, 99.0));
     report.micros("append of 16 KiB, p99.9", percentile(&mut took, 99.9));
     report.micros("append of 16 KiB, largest", percentile(&mut took, 100.0));
+    report.micros("sync beside it, p50", percentile(&mut synced, 50.0));
+    report.micros("sync beside it, p99", percentile(&mut synced, 99.0));
 }

@@ -13,6 +13,7 @@ mod bed;
 mod figures;
 mod flat;
 mod recovery;
+mod relaxed;
 mod sharing;
 
 use figures::Report;
@@ -24,6 +25,8 @@ const SCENARIOS: &[Scenario] = &[
     ("sharing", "appenders of one log share syncs", sharing::one_log),
     ("volume", "a thousand logs share syncs", sharing::many_logs),
     ("append", "append latency beside the syncs that run", append::latency),
+    ("rolls", "the same with a new segment every 20 ms", append::rolls),
+    ("relaxed", "appends that wait for no disk, against a bare copy", relaxed::throughput),
     ("flat", "cost by the number of segments", flat::by_segments),
     ("recovery", "open after a kill", recovery::after_kill),
 ];

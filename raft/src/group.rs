@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use openraft::ReadPolicy;
@@ -15,9 +15,11 @@ use crate::entry::{Applied, Data};
 use crate::error::{ProposeError, RaftError};
 use crate::id::{GroupId, LogId, NodeId};
 use crate::options::Timing;
+use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
 use crate::suffrage::Suffrage;
 use crate::transport::{Peer, Transport};
+use crate::wire::AppendMessage;
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(30);
@@ -39,6 +41,9 @@ struct Inner {
     me: NodeId,
     timing: Timing,
     raft: Raft,
+    log: Weak<dyn LogPort>,
+    /// A leader was refused that lacks what is committed here; said once.
+    contradicted: AtomicBool,
     signals: Arc<GroupSignals>,
     status: watch::Receiver<GroupStatus>,
     role: watch::Receiver<Role>,
@@ -59,6 +64,8 @@ pub(crate) struct GroupParts {
     pub(crate) me: NodeId,
     pub(crate) timing: Timing,
     pub(crate) raft: Raft,
+    /// Not in use by this: closing the group waits for those who use it.
+    pub(crate) log: Weak<dyn LogPort>,
     pub(crate) signals: Arc<GroupSignals>,
     pub(crate) status: watch::Receiver<GroupStatus>,
     pub(crate) role: watch::Receiver<Role>,
@@ -71,9 +78,9 @@ pub(crate) struct GroupParts {
 
 impl Group {
     pub(crate) fn new(parts: GroupParts) -> Self {
-        let GroupParts { id, me, timing, raft, signals, status, role, built, .. } = parts;
+        let GroupParts { id, me, timing, raft, log, signals, status, role, built, .. } = parts;
         let suffrage = watch::Sender::new(parts.suffrage);
-        let of_two = AtomicBool::new(false);
+        let (of_two, contradicted) = (AtomicBool::new(false), AtomicBool::new(false));
         let GroupParts { transport, preferred, .. } = parts;
         let in_use = Mutex::new(parts.in_use);
         let inner = Inner {
@@ -81,6 +88,8 @@ impl Group {
             me,
             timing,
             raft,
+            log,
+            contradicted,
             signals,
             status,
             role,
@@ -92,6 +101,29 @@ impl Group {
             preferred,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Whether what a leader says to be in the log is something else here, and was applied. openraft
+    /// takes everything that is committed for equal, and would go on behind it: the replicas would
+    /// differ for good.
+    pub(crate) fn contradicts(&self, message: &AppendMessage) -> bool {
+        let Some(log) = self.inner.log.upgrade() else { return false };
+        let differs = |said: &LogId| log.applied_term(said.index).is_some_and(|t| t != said.term);
+        let Some(at) = message.said().find(differs) else { return false };
+        // A leader of the past may have had others, and is told of the new term.
+        let last = log.state().ok().and_then(|state| state.last);
+        if last.is_some_and(|last| message.vote.term < last.term) {
+            return false;
+        }
+        if !self.inner.contradicted.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                group = %self.inner.id, %at,
+                "the leader lacks entries that were committed here: nodes lost them before they were \
+                 on disk. This replica takes nothing from it; to follow the others, stop this node, move \
+                 the partition's folder away, and start it"
+            );
+        }
+        true
     }
 
     pub(crate) fn raft(&self) -> &Raft {

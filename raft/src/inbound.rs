@@ -18,7 +18,7 @@ use crate::call::CallSlot;
 use crate::codec::DecodeError;
 use crate::id::{GroupId, NodeId};
 use crate::incomplete::Incomplete;
-use crate::lane::{Lane, LaneItem, answer_append, refuse, request};
+use crate::lane::{CONTRADICTED, Lane, LaneItem, answer_append, refuse, request};
 use crate::leadership::Leaderships;
 use crate::liveness;
 use crate::options::Room;
@@ -142,6 +142,9 @@ impl Connection {
         let Some(found) = self.node.registry.get(group) else {
             return refuse(&self.link, id, Status::UnknownGroup, "the group is not open");
         };
+        if found.contradicts(&message) {
+            return refuse(&self.link, id, Status::Failed, CONTRADICTED);
+        }
         let link = self.link.clone();
         let prev = message.prev;
         tokio::spawn(async move {

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::adapter::{AppendError, AppendRequest, AppendResult, Fatal};
 use crate::adapter::{from_log_id, from_vote, to_entry, to_log_id, to_vote};
+use crate::group::Group;
 use crate::id::GroupId;
 use crate::options::Room;
 use crate::registry::Registry;
@@ -21,6 +22,9 @@ use crate::wire::{AppendAnswer, AppendMessage, Kind, Outgoing, Status};
 
 /// Longest wait for a group that a peer replicates to before it is open here.
 const OPEN_WAIT: Duration = Duration::from_secs(1);
+
+/// Told to a leader whose entries differ from what was committed here.
+pub(crate) const CONTRADICTED: &str = "other entries were committed here";
 
 /// One append on its way to the group.
 pub(crate) struct LaneItem {
@@ -41,6 +45,7 @@ pub(crate) struct Lane {
 type Unanswered = (u64, OwnedSemaphorePermit);
 
 struct Session {
+    group: Group,
     number: u32,
     over: bool,
     input: Option<mpsc::UnboundedSender<AppendRequest>>,
@@ -91,6 +96,9 @@ impl Lane {
         let Some(session) = session else {
             return refuse(&self.link, item.id, Status::UnknownGroup, "the group is not open");
         };
+        if session.group.contradicts(&item.message) {
+            return self.end(session, Some((item.id, item.permit)), CONTRADICTED);
+        }
         let grows = !item.message.entries.is_empty();
         if grows && self.room.as_ref().is_some_and(|room| !room.is_there(self.group)) {
             return self.end(session, Some((item.id, item.permit)), "there is no room for entries");
@@ -110,7 +118,7 @@ impl Lane {
         });
         let output = Box::pin(group.raft().stream_append(requests));
         let unanswered = VecDeque::new();
-        Some(Session { number, over: false, input: Some(input), unanswered, output })
+        Some(Session { group, number, over: false, input: Some(input), unanswered, output })
     }
 
     fn answered(&self, session: &mut Session, answer: Option<Result<AppendResult, Fatal>>) {

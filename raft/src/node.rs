@@ -116,6 +116,7 @@ impl RaftNode {
         let suffrage = suffrage(id, &*log, &*node.hard).await;
         let suffrage = suffrage.map_err(|error| RaftError::Storage(error.to_string()))?;
         let (alive, in_use) = mpsc::channel::<Infallible>(1);
+        let port = Arc::downgrade(&log);
         let append_bytes_max = node.options.limits.append_bytes_max;
         let log = LogStore::new(id, log, node.hard.clone(), append_bytes_max, alive.clone())
             .map_err(|error| RaftError::Storage(error.to_string()))?;
@@ -145,6 +146,7 @@ impl RaftNode {
             me,
             timing,
             raft,
+            log: port,
             signals,
             status,
             role: roles,

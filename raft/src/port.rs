@@ -31,8 +31,10 @@ pub trait LogPort: Send + Sync + 'static {
     fn state(&self) -> io::Result<LogState>;
 
     /// Appends `entries`, whose indexes follow the last one without a gap. They are readable when
-    /// this returns. `flushed` fires, from any thread and possibly before the return, once they
-    /// are on disk; it is a watermark, so that completing only the newest suffices.
+    /// this returns. `flushed` fires, from any thread and possibly before the return, once this node
+    /// may count as having them: when they are on disk, or earlier where the port's owner accepts that
+    /// a power cut takes them (followers that come back with less are filled again). It is a watermark, so
+    /// that completing only the newest suffices.
     fn append(&self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()>;
 
     /// Entries from `range.start` on without a gap, below `range.end`. At least one where any
@@ -51,6 +53,14 @@ pub trait LogPort: Send + Sync + 'static {
     /// The entries that mark the terms between `first` and `last`, both inclusive: `first`, the
     /// first entry of every later term, and `last`, without repeats.
     fn key_log_ids(&self, first: LogId, last: LogId) -> io::Result<Vec<LogId>>;
+
+    /// The term of the entry at `index` if it was applied here and is held. A leader that has another one
+    /// there is refused: others lost what was committed. A port whose entries are always on disk before
+    /// they count need not know.
+    fn applied_term(&self, index: u64) -> Option<u64> {
+        let _ = index;
+        None
+    }
 }
 
 /// What a group's committed entries mean. Called by one owner at a time, except that

@@ -106,6 +106,9 @@ pub struct ReplicaView {
     pub last_index: u64,
     /// Raft index of the last entry known there to be committed.
     pub committed_index: u64,
+    /// Records that are not on the disk there yet, of a topic that does not wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsynced_records: Option<u64>,
 }
 
 /// A replica of the answering node that is not what it should be.
@@ -172,6 +175,7 @@ impl From<&ReplicaView> for ReplicaSample {
             log_start_offset: view.log_start_offset,
             log_end_offset: view.log_end_offset,
             high_watermark: view.high_watermark,
+            unsynced_records: view.unsynced_records,
         }
     }
 }

@@ -175,6 +175,7 @@ fn replica(partition: &Partition) -> ReplicaView {
         high_watermark: partition.high_watermark().0,
         last_index: status.last.unwrap_or_default(),
         committed_index: status.committed.unwrap_or_default(),
+        unsynced_records: partition.log().is_relaxed().then(|| partition.log().unsynced_records()),
     }
 }
 

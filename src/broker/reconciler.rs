@@ -151,6 +151,7 @@ impl Reconciler {
                         partition.set_retention(configs.retention);
                         partition.set_compaction(configs.compaction);
                         partition.log().set_roll_limits(configs.log.roll);
+                        partition.log().set_flush_policy(configs.log.flush);
                     }
                     // Written by another version: what was in force stays in force.
                     Err(error) => tracing::error!(topic = %topic.name, %error, "a bad config"),
@@ -185,6 +186,7 @@ impl Reconciler {
             ms: resolved.segment_ms.min(roll_ms),
             jitter_ms: resolved.segment_jitter_ms,
         };
+        log.flush = resolved.flush;
         log.index_interval_bytes = resolved.index_interval_bytes;
         let retention = RetentionPolicy {
             delete: resolved.delete,

@@ -90,6 +90,8 @@ pub struct ReplicaSample {
     pub log_end_offset: i64,
     /// Offset after the last committed record known here.
     pub high_watermark: i64,
+    /// Records that are not on this disk yet, of a topic that does not wait for it.
+    pub unsynced_records: Option<u64>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -108,6 +110,8 @@ struct Scraped {
     high_watermark: Family<PartitionLabels, Gauge>,
     log_start_offset: Family<PartitionLabels, Gauge>,
     log_end_offset: Family<PartitionLabels, Gauge>,
+    relaxed: Gauge,
+    unsynced_records: Gauge,
     disk_free: Gauge,
     disk_reserve: Gauge,
     disk_full: Gauge,
@@ -119,6 +123,10 @@ impl Scraped {
         registry.register("partition_leaders", "Partitions led by this node", self.leaders.clone());
         let help = "Replicas on this node that are out, damaged or being refilled";
         registry.register("quarantined_replicas", help, self.quarantined.clone());
+        let help = "Partition replicas on this node whose records count before they are on disk";
+        registry.register("relaxed_partitions", help, self.relaxed.clone());
+        let help = "Records of those partitions that are not on this node's disk yet";
+        registry.register("relaxed_unsynced_records", help, self.unsynced_records.clone());
         let help = "Free on the volume of the data folder";
         registry.register_with_unit("disk_free", help, Unit::Bytes, self.disk_free.clone());
         let help = "What records from producers leave free";
@@ -153,6 +161,9 @@ impl Scraped {
         let families =
             [&self.term, &self.high_watermark, &self.log_start_offset, &self.log_end_offset];
         families.iter().for_each(|family| family.clear());
+        let unsynced = replicas.iter().filter_map(|replica| replica.unsynced_records);
+        self.relaxed.set(i64::try_from(unsynced.clone().count()).unwrap_or(i64::MAX));
+        self.unsynced_records.set(i64::try_from(unsynced.sum::<u64>()).unwrap_or(i64::MAX));
         let mut leaders = 0;
         for replica in replicas {
             leaders += i64::from(replica.is_leader);
@@ -303,6 +314,7 @@ mod tests {
             log_start_offset: 0,
             log_end_offset: 12,
             high_watermark: 11,
+            unsynced_records: Some(6),
         };
         let disk = DiskSample { free_bytes: 9, reserve_bytes: 10, is_full: true };
         let text = metrics.render(&[replica], 3, sockets(), disk);
@@ -320,6 +332,8 @@ mod tests {
             "jackdaw_compaction_seconds_total 1.5",
             "jackdaw_compaction_dirty_max_bytes 77",
             "jackdaw_uncompactable_logs 2",
+            "jackdaw_relaxed_partitions 1",
+            "jackdaw_relaxed_unsynced_records 6",
             "jackdaw_connections 1",
             "jackdaw_connections_accepted_total 4",
             "jackdaw_partition_leaders 1",
@@ -340,6 +354,7 @@ mod tests {
             topic: "gone".into(),
             partition: 0,
             is_leader: false,
+            unsynced_records: None,
             term: 1,
             log_start_offset: 0,
             log_end_offset: 0,

@@ -7,7 +7,8 @@
 //!
 //! **Invariant:** an empty payload stands for a void entry, in memory and between nodes; one with a
 //! command's marker that no producer sent stands for a command.
-//! **Invariant:** `flushed` fires after the sync that covers the entries, and never before.
+//! **Invariant:** `flushed` fires once the entries count by the log's flush policy: after the sync that
+//! covers them, unless the topic is relaxed.
 
 use std::any::Any;
 use std::io;
@@ -23,6 +24,7 @@ use super::damage::Damage;
 use super::error::PartitionError;
 use super::lock;
 use super::sequencer::{Answer, AppendContext};
+use super::state_machine::PartitionMachine;
 use crate::model::Offset;
 use crate::model::record_batch::BatchHeader;
 use crate::storage::{EntryBody, EntryId, Log, LogEntry};
@@ -30,16 +32,17 @@ use crate::storage::{EntryBody, EntryId, Log, LogEntry};
 /// The log port of one partition.
 pub(super) struct PartitionLog {
     log: Log,
+    machine: Arc<PartitionMachine>,
     damage: Arc<Damage>,
 }
 
-/// Producers to answer once this node's disk has what they sent.
+/// Producers to answer once this node has what they sent.
 type LocalAnswers = Vec<(oneshot::Sender<Answer>, Offset)>;
 
 impl PartitionLog {
-    /// The port to `log`, which notes what it finds damaged.
-    pub(super) fn new(log: Log, damage: Arc<Damage>) -> Self {
-        Self { log, damage }
+    /// The port to `log`, which `machine` applies; it notes in `damage` what it finds damaged.
+    pub(super) fn new(log: Log, machine: Arc<PartitionMachine>, damage: Arc<Damage>) -> Self {
+        Self { log, machine, damage }
     }
 
     /// Appends entries of which only the first may be a command.
@@ -149,7 +152,7 @@ impl LogPort for PartitionLog {
             entries = rest;
         }
         self.append_run(&entries)?;
-        self.log.sync(Box::new(move |result| {
+        self.log.confirm(Box::new(move |result| {
             if result.is_ok() {
                 for (answer, base) in answers {
                     drop(answer.send(Ok(base)));
@@ -186,6 +189,11 @@ impl LogPort for PartitionLog {
     fn key_log_ids(&self, first: LogId, last: LogId) -> io::Result<Vec<LogId>> {
         Ok(self.log.key_ids(first.index, last.index).into_iter().map(log_id).collect())
     }
+
+    fn applied_term(&self, index: u64) -> Option<u64> {
+        let is_applied = index < self.machine.committed().next_index;
+        is_applied.then(|| self.log.term_of(index)).flatten()
+    }
 }
 
 #[cfg(test)]
@@ -193,10 +201,19 @@ mod tests {
     use jackdaw_raft::GroupId;
     use jackdaw_raft::testing::{MemHardState, MemMachine, Ports, conformance};
 
+    use super::super::rebuild::Rebuilt;
     use super::*;
     use crate::model::record_batch::tests::opaque_batch;
     use crate::model::{PartitionIndex, TopicId};
     use crate::storage::{LogIdentity, LogOptions, Storage};
+
+    fn port(log: Log) -> PartitionLog {
+        let rebuilt = Rebuilt::from_log(&log, None).unwrap();
+        let (purges, _) = tokio::sync::mpsc::unbounded_channel();
+        let damage = Arc::<Damage>::default();
+        let machine = PartitionMachine::new(log.clone(), rebuilt, purges, damage.clone());
+        PartitionLog::new(log, Arc::new(machine), damage)
+    }
 
     fn open(dir: &std::path::Path) -> Log {
         let identity = LogIdentity {
@@ -212,7 +229,7 @@ mod tests {
         conformance(GroupId { topic: 7, partition: 0 }, || {
             let guard = tempfile::tempdir()?;
             Ok(Ports {
-                log: Arc::new(Resetting(PartitionLog::new(open(guard.path()), Arc::default()))),
+                log: Arc::new(Resetting(port(open(guard.path())))),
                 machine: Arc::new(MemMachine::default()),
                 hard: Arc::new(MemHardState::default()),
                 guard,
@@ -274,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn an_append_that_lands_elsewhere_than_expected_is_voided() {
         let dir = tempfile::tempdir().unwrap();
-        let port = PartitionLog::new(open(dir.path()), Arc::default());
+        let port = port(open(dir.path()));
         append(&port, 0, Payload::Blank);
         let (first, first_answer) = proposal(3, 0);
         append(&port, 1, Payload::Data(first));

@@ -140,7 +140,7 @@ impl Partition {
         let damage = Arc::new(Damage::new(open.damaged));
         let machine = PartitionMachine::new(log.clone(), rebuilt, open.purges, damage.clone());
         let machine = Arc::new(machine);
-        let port = Arc::new(PartitionLog::new(log.clone(), damage.clone()));
+        let port = Arc::new(PartitionLog::new(log.clone(), machine.clone(), damage.clone()));
         let node = open.node;
         let opened = node.open_group(group_id, port, machine.clone(), open.preferred).await;
         let group = match opened {

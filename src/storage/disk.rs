@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
 
+use super::file_map::FileMap;
+
 /// Changes files and folders, and puts them on the disk. What is not a sync has the system's way as
 /// its default; a disk that wraps another one forwards every method.
 pub trait Disk: Send + Sync {
@@ -38,6 +40,22 @@ pub trait Disk: Send + Sync {
     /// Of the operating system.
     fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         Ok(rustix::io::pwritev(file, slices, position)?)
+    }
+
+    /// Copies `slices` into `map`, a map of `file`, so that they are in the file at `position`.
+    ///
+    /// # Errors
+    /// None on a real disk: what is mapped has blocks.
+    fn store(
+        &self,
+        file: &File,
+        map: &mut FileMap,
+        slices: &[IoSlice<'_>],
+        position: u64,
+    ) -> io::Result<()> {
+        let _ = file;
+        map.put(slices, position);
+        Ok(())
     }
 
     /// `fallocate(2)`: room of `len` bytes from `position` on, which read as zeros; the file grows to

@@ -4,6 +4,7 @@
 //! truncate and purge.
 //! **Invariant:** what was once reported as on disk is returned, or its loss is an error.
 
+mod background;
 mod cache;
 mod checked;
 mod checkpoint;
@@ -14,6 +15,7 @@ mod durable_file;
 mod entry;
 mod epochs;
 mod error;
+mod file_map;
 mod file_slice;
 mod frame;
 mod identity;
@@ -40,6 +42,7 @@ pub use data_dir_error::DataDirError;
 pub use disk::{Disk, FatalHook, SystemDisk, abort_process};
 pub use entry::{EntryBody, EntryId, LogEntry};
 pub use error::LogError;
+pub use file_map::FileMap;
 pub use file_slice::{FileSlice, slices_len};
 pub use identity::LogIdentity;
 pub use log::{
@@ -47,7 +50,7 @@ pub use log::{
     Dirt, DurableEnd, History, HistoryItem, Log, Recovery, RetainFrom, RetentionLimits,
     SegmentInfo, read_identity,
 };
-pub use options::{LogOptions, RollLimits};
+pub use options::{FlushPolicy, LogOptions, RollLimits};
 pub use remover::PurgedTotals;
 pub use shared::{Storage, StorageOptions};
 pub use space::DiskSpace;

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::disk::Disk;
+use super::file_map::FileMap;
 use super::locks::lock;
 
 /// Looks at the queue in one go: it is locked meanwhile.
@@ -75,8 +76,17 @@ impl OpenFiles {
             let item = Arc::downgrade(item);
             queue.push_back(item);
         }
+        self.close_excess(&mut queue);
+    }
+
+    /// Closes what is too much: some that had to stay open can go now.
+    pub(super) fn shrink(&self) {
+        self.close_excess(&mut lock(&self.queue));
+    }
+
+    fn close_excess(&self, queue: &mut VecDeque<Weak<dyn Closable>>) {
         let excess = queue.len().saturating_sub(self.max);
-        close(&mut queue, excess);
+        close(queue, excess);
     }
 
     /// Opens something; where the system has no descriptor left, others are closed for it.
@@ -144,6 +154,16 @@ impl Disk for SparingDisk {
 
     fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         self.disk.write_at(file, slices, position)
+    }
+
+    fn store(
+        &self,
+        file: &File,
+        map: &mut FileMap,
+        slices: &[IoSlice<'_>],
+        position: u64,
+    ) -> io::Result<()> {
+        self.disk.store(file, map, slices, position)
     }
 
     fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {

@@ -22,6 +22,22 @@ impl Default for RollLimits {
     }
 }
 
+/// When an appended entry counts: when whoever wrote it may be told that this node has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlushPolicy {
+    /// Once it is on the disk.
+    #[default]
+    Durable,
+    /// A batch: once it is written, so that a process that ends loses nothing and a machine that stops
+    /// may. It is put on the disk in the background, soon after one of these is passed.
+    Relaxed {
+        /// Records that are not on the disk (`flush.messages`); `u64::MAX`: not by their number.
+        messages: u64,
+        /// Since the first of them was appended, ms (`flush.ms`); `u64::MAX`: not by time.
+        ms: u64,
+    },
+}
+
 /// Sizes by which a log lays out its files, all in bytes.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
@@ -29,6 +45,10 @@ pub struct LogOptions {
     ///
     /// [`Log::set_roll_limits`]: super::Log::set_roll_limits
     pub roll: RollLimits,
+    /// When entries count; can be changed later, see [`Log::set_flush_policy`].
+    ///
+    /// [`Log::set_flush_policy`]: super::Log::set_flush_policy
+    pub flush: FlushPolicy,
     /// An index entry at most every so many bytes (`index.interval.bytes`).
     pub index_interval_bytes: u64,
     /// First and smallest step by which a segment is preallocated. Small: thousands of idle
@@ -45,6 +65,7 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self {
             roll: RollLimits::default(),
+            flush: FlushPolicy::Durable,
             index_interval_bytes: 4096,
             preallocate_min_bytes: 64 << 10,
             preallocate_max_bytes: 8 << 20,

@@ -1,5 +1,5 @@
-//! Deletes the files of purged segments on a thread of its own: freeing a gigabyte may take a file
-//! system long, and nobody needs to wait for it.
+//! Deletes the files of purged segments in the background: freeing a gigabyte may take a file system
+//! long, and nobody needs to wait for it.
 //!
 //! A file is renamed first, so that its name is free and its log no longer knows it; what a crash
 //! leaves behind under the new name is removed when the log is opened.
@@ -8,11 +8,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
 
+use super::background::Background;
 use super::disk::Disk;
-use super::locks::lock;
 
 /// The end of the name of a file that is to be deleted.
 pub(super) const GONE: &str = "gone";
@@ -26,18 +26,18 @@ pub struct PurgedTotals {
     pub bytes: u64,
 }
 
-/// The thread, which begins with the first file and ends with the last log.
+/// Hands files over to be deleted, and counts them.
 pub(super) struct Remover {
     disk: Arc<dyn Disk>,
-    queue: Mutex<Option<mpsc::Sender<PathBuf>>>,
+    background: Arc<Background>,
     segments: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl Remover {
-    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, background: Arc<Background>) -> Self {
         let (segments, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { disk, queue: Mutex::default(), segments, bytes }
+        Self { disk, background, segments, bytes }
     }
 
     /// Counts a segment that was purged.
@@ -65,29 +65,14 @@ impl Remover {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         }
-        let mut queue = lock(&self.queue);
-        if queue.is_none() {
-            *queue = Some(start(Arc::clone(&self.disk))?);
-        }
-        // The thread ends only after this sender.
-        if let Some(queue) = &*queue {
-            let _ = queue.send(gone);
-        }
-        Ok(())
-    }
-}
-
-fn start(disk: Arc<dyn Disk>) -> io::Result<mpsc::Sender<PathBuf>> {
-    let (sender, files) = mpsc::channel::<PathBuf>();
-    std::thread::Builder::new().name("jackdaw-remover".to_owned()).spawn(move || {
-        for path in files {
-            if let Err(error) = disk.remove_if_there(&path) {
-                tracing::warn!(%error, path = %path.display(), "a purged file stays until the next \
+        let disk = Arc::clone(&self.disk);
+        self.background.run(move || {
+            if let Err(error) = disk.remove_if_there(&gone) {
+                tracing::warn!(%error, path = %gone.display(), "a purged file stays until the next \
                      start");
             }
-        }
-    })?;
-    Ok(sender)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +86,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");
         fs::write(&path, b"x").unwrap();
-        let remover = Remover::new(Arc::new(SystemDisk));
+        let remover = Remover::new(Arc::new(SystemDisk), Arc::default());
         remover.remove(&path).unwrap();
         assert!(!path.exists());
         remover.remove(&path).unwrap();

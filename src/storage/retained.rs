@@ -61,9 +61,10 @@ impl Retained {
         Ok(newest(&bytes).map(|(_, retained)| retained))
     }
 
-    /// Makes room for marks, so that writing one needs no space.
-    pub(super) fn prepare(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
-        open(dir, disk).map(drop)
+    /// Makes room for marks, so that writing one needs no space. Whether that was to be done: then the
+    /// folder is to be synced before a mark counts.
+    pub(super) fn reserve(dir: &Path, disk: &dyn Disk) -> io::Result<bool> {
+        reserve(&disk.open_or_create(&dir.join(FILE_NAME))?, disk)
     }
 
     /// Writes the mark; on disk when this returns.
@@ -125,11 +126,19 @@ fn newest(bytes: &[u8]) -> Option<(u64, Retained)> {
     bytes.chunks(SLOT_BYTES).filter_map(Retained::decode).max_by_key(|(sequence, _)| *sequence)
 }
 
+/// Whether it had to fill the file.
+fn reserve(file: &File, disk: &dyn Disk) -> io::Result<bool> {
+    let is_short = file.metadata()?.len() < FILE_BYTES as u64;
+    if is_short {
+        disk.write_bytes_at(file, &[0; FILE_BYTES], 0)?;
+    }
+    Ok(is_short)
+}
+
 /// Opens the file, made with both slots empty if it was not there.
 fn open(dir: &Path, disk: &dyn Disk) -> io::Result<File> {
     let file = disk.open_or_create(&dir.join(FILE_NAME))?;
-    if file.metadata()?.len() < FILE_BYTES as u64 {
-        disk.write_bytes_at(&file, &[0; FILE_BYTES], 0)?;
+    if reserve(&file, disk)? {
         disk.sync_data(&file)?;
         disk.sync_dir(dir)?;
     }
@@ -145,7 +154,7 @@ mod tests {
     fn the_newest_sound_mark_counts() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Retained::read(dir.path()).unwrap(), None);
-        Retained::prepare(dir.path(), &SystemDisk).unwrap();
+        Retained::reserve(dir.path(), &SystemDisk).unwrap();
         assert_eq!(Retained::read(dir.path()).unwrap(), None);
         let mark = |index| Retained {
             purged: EntryId::new(3, index),

@@ -5,7 +5,8 @@
 //! `<base offset>-<first index, 20 digits>.log`. (The metadata log is all frames: every segment of it
 //! has base offset 0.)
 //!
-//! **Invariant:** a segment after which another begins is on disk as a whole and cut to its size.
+//! **Invariant:** a segment before the one of the recovery point is on disk as a whole and cut to its size.
+//! Of those after it nothing need be there, in whatever order it comes to the disk: recovery looks.
 //! **Invariant:** names are hints for people; base offset and first index are read from the head.
 
 use std::fs::{self, File};
@@ -39,6 +40,13 @@ pub(super) struct End {
     pub(super) next_offset: Offset,
 }
 
+/// A file that is to be a segment: room, all of it zeros, under a name of its own.
+pub(super) struct Prepared {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    pub(super) allocated: u64,
+}
+
 /// A segment. Its file and index are opened at first use, and again where they were closed since.
 pub(super) struct Segment {
     pub(super) path: PathBuf,
@@ -51,7 +59,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Makes the file. Unless `lazy` it is on disk, with its name, when this returns.
+    /// Makes the file, or names one that was prepared. Unless `lazy` it is on disk, with its name, when
+    /// this returns.
     pub(super) fn create(
         dir: &Path,
         name_taken: bool,
@@ -59,11 +68,18 @@ impl Segment {
         disk: &dyn Disk,
         open_files: &Arc<OpenFiles>,
         lazy: bool,
+        prepared: Option<Prepared>,
     ) -> io::Result<Self> {
         let path = dir.join(file_name(head.base_offset, head.first_index, name_taken));
         let bytes = head.encode();
-        let temporary = temporary(&path);
-        let file = disk.create(&temporary)?;
+        let (temporary, file) = match prepared {
+            Some(Prepared { path, file, .. }) => (path, file),
+            None => {
+                let temporary = temporary(&path);
+                let file = disk.create(&temporary)?;
+                (temporary, file)
+            }
+        };
         disk.write_bytes_at(&file, &bytes, 0)?;
         if !lazy {
             disk.sync_data(&file)?;
@@ -116,6 +132,11 @@ impl Segment {
     /// How many writes a sync of the file covers that begins now.
     pub(super) fn writes(&self) -> u64 {
         self.files.writes()
+    }
+
+    /// Something is to be written, or was: the file stays open until a sync that covers it is noted.
+    pub(super) fn note_write(&self) {
+        self.files.note_write();
     }
 
     /// So many writes are on the disk.
@@ -298,10 +319,7 @@ impl Segment {
 
     /// Removes the file and its index.
     pub(super) fn delete(&self, disk: &dyn Disk) -> Result<(), LogError> {
-        for path in [self.index().path(), &self.path] {
-            disk.remove_if_there(path).map_err(LogError::io("delete", path))?;
-        }
-        Ok(())
+        delete(&self.path, disk)
     }
 }
 
@@ -364,4 +382,18 @@ fn index_path(path: &Path) -> PathBuf {
 /// Whether a file name is a segment's.
 pub(super) fn is_segment(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == EXTENSION)
+}
+
+/// The base offset that the file at `path` is called by; `None` if that is no segment's name.
+pub(super) fn named_offset(path: &Path) -> Option<Offset> {
+    let name = path.file_stem()?.to_str()?;
+    name.split('-').next()?.parse().ok().map(Offset)
+}
+
+/// Removes the file at `path` and its index.
+pub(super) fn delete(path: &Path, disk: &dyn Disk) -> Result<(), LogError> {
+    for path in [&*index_path(path), path] {
+        disk.remove_if_there(path).map_err(LogError::io("delete", path))?;
+    }
+    Ok(())
 }

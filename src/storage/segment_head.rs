@@ -12,8 +12,8 @@
 //! ```
 //! The epochs are those that began before the segment, so that opening a log reads its last one only.
 //!
-//! **Invariant:** a head is on disk before the segment has its name, but for a log's very first, which
-//! the first sync puts there.
+//! **Invariant:** a segment may have its name before its head is on the disk; then nothing in it is
+//! durable, and no recovery point speaks of it.
 
 use std::fs::File;
 use std::io;

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::background::Background;
 use super::cache::CacheBudget;
 use super::disk::{Disk, FatalHook, SystemDisk, abort_process};
 use super::open_files::{OpenFiles, SparingDisk};
@@ -25,6 +26,7 @@ pub struct Storage {
     /// Number of the device whose logs may be synced all at once.
     pub(super) volume: Option<u64>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) background: Arc<Background>,
     pub(super) remover: Arc<Remover>,
     pub(super) space: Arc<DiskSpace>,
     pub(super) open_files: Arc<OpenFiles>,
@@ -82,17 +84,29 @@ impl Storage {
             let disk = Arc::clone(&disk);
             Box::new(move || disk.sync_volume(&on))
         });
+        let background = Arc::new(Background::default());
         Self {
             syncer: Syncer::new(options.sync_threads_max, sync),
             volume,
             cache: Arc::new(CacheBudget::new(options.cache_bytes_max)),
-            remover: Arc::new(Remover::new(Arc::clone(&disk))),
+            remover: Arc::new(Remover::new(Arc::clone(&disk), Arc::clone(&background))),
+            background,
             disk,
             open_files,
             fatal: options.fatal,
             clock: options.clock,
             space: Arc::new(space),
         }
+    }
+
+    /// The same, but that what is done in the background is done at once by whoever asks for it, so that
+    /// a test gets the same order of operations every time.
+    #[cfg(test)]
+    #[must_use]
+    pub(super) fn inline(mut self) -> Self {
+        self.background = Arc::new(Background::inline());
+        self.remover = Arc::new(Remover::new(Arc::clone(&self.disk), Arc::clone(&self.background)));
+        self
     }
 
     /// How full the volume is.

@@ -59,6 +59,14 @@ struct TicketState {
     busy: bool,
 }
 
+#[cfg(test)]
+impl SyncTicket {
+    /// Whether a sync was asked for and its thread has not put the target back.
+    pub(super) fn is_busy(&self) -> bool {
+        lock(&self.0).busy
+    }
+}
+
 /// The sync threads. Clone shares them; they start when there is work and end with the last clone.
 #[derive(Clone)]
 pub(super) struct Syncer(Arc<Handle>);

@@ -15,11 +15,10 @@ use twox_hash::XxHash3_128;
 
 use super::checkpoint::{Checkpoint, CheckpointFile};
 use super::frame::Item;
-use super::log::segment_paths;
+use super::log::Chain;
 use super::open_files::OpenFiles;
 use super::retained::Retained;
 use super::segment::Segment;
-use super::segment_head::StoredHead;
 use super::walker::{Cursor, Located, Step, Walker};
 use super::{EntryId, LogError, LogIdentity};
 use crate::model::Offset;
@@ -106,10 +105,16 @@ pub fn verify_log_dir(dir: &Path, range: VerifyRange) -> Result<VerifyReport, Lo
         hash: XxHash3_128::new(),
         hashed_end: from,
         cursor: None,
+        ended: false,
     };
-    let segments = verifier.segments(dir)?;
+    let segments = verifier.segments(dir, retained.as_ref())?;
     for (at, segment) in segments.iter().enumerate() {
-        verifier.segment(segment, at + 1 == segments.len())?;
+        if verifier.ended {
+            verifier.report.torn_bytes += segment.len()?;
+        } else {
+            let next = segments.get(at + 1).map(|next| next.begin().1);
+            verifier.segment(segment, next)?;
+        }
     }
     let mut report = verifier.report;
     report.end_offset = verifier.cursor.map_or(report.start_offset, |c| c.next_offset);
@@ -131,6 +136,8 @@ struct Verifier {
     hashed_end: Offset,
     /// Where the segments so far end.
     cursor: Option<Cursor>,
+    /// The log ends there: what follows will be deleted.
+    ended: bool,
 }
 
 impl Verifier {
@@ -139,15 +146,29 @@ impl Verifier {
         self.report.problems.push(problem);
     }
 
-    fn segments(&mut self, dir: &Path) -> Result<Vec<Segment>, LogError> {
+    fn segments(
+        &mut self,
+        dir: &Path,
+        retained: Option<&Retained>,
+    ) -> Result<Vec<Arc<Segment>>, LogError> {
         // Read one by one, through files of their own.
         let open_files = Arc::new(OpenFiles::new(0));
-        let mut segments = Vec::new();
-        for path in segment_paths(dir)? {
-            match StoredHead::read(&path).map_err(LogError::io("read", &path))? {
-                Ok(StoredHead { head, head_bytes, .. }) => {
-                    segments.push(Segment::with_head(path, head, head_bytes, &open_files));
+        let chain = Chain::load(dir, retained, self.checkpoint.as_ref(), &open_files)?;
+        let is_in_doubt = match chain.check_rest(dir, &self.checkpoint, retained, None) {
+            Ok(()) => true,
+            Err(LogError::Io { doing, path, source }) => {
+                return Err(LogError::Io { doing, path, source });
+            }
+            Err(_) => false,
+        };
+        let Chain { mut segments, rest } = chain;
+        for (path, segment) in rest {
+            match segment {
+                _ if is_in_doubt => {
+                    let len = path.metadata().map_err(LogError::io("inspect", &path))?.len();
+                    self.report.torn_bytes += len;
                 }
+                Ok(segment) => segments.push(Arc::new(segment)),
                 Err(what) => self.problem(&path, 0, what),
             }
         }
@@ -157,7 +178,7 @@ impl Verifier {
         Ok(segments)
     }
 
-    fn segment(&mut self, segment: &Segment, active: bool) -> Result<(), LogError> {
+    fn segment(&mut self, segment: &Segment, next: Option<Cursor>) -> Result<(), LogError> {
         let (position, cursor) = segment.begin();
         if self.cursor.is_some_and(|before| before != cursor) {
             self.problem(&segment.path, 0, "the segment does not follow the one before");
@@ -180,21 +201,25 @@ impl Verifier {
         let end = walker.position;
         self.cursor = Some(walker.cursor);
         let last = if end < len { walker.last_nonzero(end).map_err(io)? } else { None };
-        let durable = self
+        let first_index = segment.head.first_index;
+        let is_sealed = self.checkpoint.map_or(0, |c| c.segment) > first_index;
+        let is_whole = next == self.cursor;
+        let was_there = self
             .checkpoint
-            // It speaks of what was the last segment; one behind which others follow may be compacted.
-            .filter(|c| active && c.segment == segment.head.first_index && end < c.position)
-            .is_some();
-        if !active || durable {
-            if end < len || durable {
+            .is_some_and(|c| c.segment == first_index && end < c.position && !is_whole);
+        if is_sealed || was_there {
+            if end < len || was_there || (next.is_some() && !is_whole) {
                 let what = bad.unwrap_or_else(|| "ends too early".to_owned());
                 self.problem(&segment.path, end, what);
             }
+        } else if is_whole {
+            // Not cut to its size yet.
         } else if bad.is_some() && walker.is_damage(end).map_err(io)? {
             let what = format!("{}; a sound entry follows it", bad.unwrap_or_default());
             self.problem(&segment.path, end, what);
-        } else if let Some(last) = last {
-            self.report.torn_bytes = last - end;
+        } else {
+            self.report.torn_bytes += last.map_or(0, |last| last - end);
+            self.ended = true;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ mod hostile_bytes;
 mod one_node;
 mod raw;
 mod record_rules;
+mod relaxing;
 mod retention;
 mod support;
 mod three_nodes;

@@ -50,6 +50,11 @@ pub(crate) enum AppendAnswer {
 }
 
 impl AppendMessage {
+    /// What it says to be in the log.
+    pub(crate) fn said(&self) -> impl Iterator<Item = LogId> {
+        self.prev.into_iter().chain(self.entries.iter().map(|entry| entry.log_id))
+    }
+
     /// Bytes of `count` entries' fixed parts.
     pub(crate) fn head_len(count: usize) -> usize {
         FIXED_LEN + count * TABLE_ROW_LEN

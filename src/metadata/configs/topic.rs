@@ -102,8 +102,6 @@ impl TopicConfigDef {
 const NO_TIERS: Support = Support::Kept("there is no tiered storage: remote.storage.enable is off");
 const ONE_LZ4_LEVEL: Support =
     Support::Kept("the LZ4 encoder of this broker has one level, the fast one");
-const SYNCED_ANYWAY: Support =
-    Support::Kept("every append is on disk before it is acknowledged, whatever the interval");
 const OFF: fn(&str) -> bool = |value| value.trim().eq_ignore_ascii_case("false");
 const NO_THROTTLE: Support = Support::Only {
     takes: |value| value.trim().is_empty(),
@@ -187,8 +185,9 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Long,
         "9223372036854775807",
         AtLeast(1),
-        SYNCED_ANYWAY,
-        "After how many records an fsync is forced. Every acknowledged record is synced here.",
+        Support::Honoured,
+        "After how many records an fsync is forced. Set on a topic, above 1, records are acknowledged \
+         before they are on disk; else every acknowledged record is synced.",
     )
     .or(&[plain("log.flush.interval.messages")]),
     def(
@@ -196,8 +195,9 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Long,
         "9223372036854775807",
         AtLeast(0),
-        SYNCED_ANYWAY,
-        "After what time an fsync is forced. Every acknowledged record is synced here.",
+        Support::Honoured,
+        "After what time an fsync is forced. Set on a topic, above 0, records are acknowledged before \
+         they are on disk; else every acknowledged record is synced.",
     )
     .or_unset(&[plain("log.flush.interval.ms"), plain("log.flush.scheduler.interval.ms")]),
     def(

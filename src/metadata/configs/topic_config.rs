@@ -6,6 +6,7 @@ use super::resolve::{BrokerLayers, ConfigMap};
 use super::topic::topic_config;
 use super::value::{self, InvalidValue};
 use crate::model::compression::{Codec, Compression};
+use crate::storage::FlushPolicy;
 
 /// The configs of one topic in force on one broker.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,10 +25,8 @@ pub struct TopicConfig {
     pub tombstones_ms: u64,
     /// `compression.type` with the level of that codec; `None`: as the producer has it.
     pub codec: Option<Codec>,
-    /// `flush.messages`; `i64::MAX`: not by count.
-    pub flush_messages: i64,
-    /// `flush.ms`; `i64::MAX`: not by time.
-    pub flush_ms: i64,
+    /// `flush.messages` and `flush.ms`, where the topic itself sets them.
+    pub flush: FlushPolicy,
     /// `index.interval.bytes`.
     pub index_interval_bytes: u64,
     /// `max.message.bytes`: of a batch as it came.
@@ -96,6 +95,24 @@ impl Reader<'_> {
         Ok(Some(Codec { compression, level }))
     }
 
+    /// Durable unless the topic itself, and no default for all topics, leaves it to a later flush.
+    fn flush_policy(&self) -> Result<FlushPolicy, InvalidValue> {
+        let names = ["flush.messages", "flush.ms"];
+        if !names.iter().any(|name| self.topic.contains_key(*name)) {
+            return Ok(FlushPolicy::Durable);
+        }
+        let limit = |name| match self.topic.contains_key(name) {
+            true => Ok(self.unsigned(name)?),
+            false => Ok(i64::MAX as u64),
+        };
+        let [messages, ms] = [limit(names[0])?, limit(names[1])?];
+        if messages <= 1 || ms == 0 {
+            return Ok(FlushPolicy::Durable);
+        }
+        let or_never = |limit| if limit == i64::MAX as u64 { u64::MAX } else { limit };
+        Ok(FlushPolicy::Relaxed { messages: or_never(messages), ms: or_never(ms) })
+    }
+
     /// A limit where any negative number is "none".
     fn limit(&self, name: &str) -> Result<Option<u64>, InvalidValue> {
         Ok(u64::try_from(self.integer(name)?).ok())
@@ -121,8 +138,7 @@ impl TopicConfig {
                 .filter(|ms| *ms < i64::MAX as u64),
             tombstones_ms: read.unsigned("delete.retention.ms")?,
             codec: read.codec()?,
-            flush_messages: read.integer("flush.messages")?,
-            flush_ms: read.integer("flush.ms")?,
+            flush: read.flush_policy()?,
             index_interval_bytes: read.unsigned("index.interval.bytes")?,
             message_bytes_max: count(read.unsigned("max.message.bytes")?),
             log_append_time: read.text("message.timestamp.type")? == "LogAppendTime",
@@ -174,5 +190,27 @@ mod tests {
         assert_eq!(set("max.compaction.lag.ms", "7").compaction_lag_max_ms, Some(7));
         let bad = ConfigMap::from([("retention.ms".to_owned(), "soon".to_owned())]);
         assert!(TopicConfig::resolve(&layers, &bad).is_err());
+    }
+
+    #[test]
+    fn only_a_topic_of_its_own_will_is_relaxed() {
+        let none = ConfigMap::new();
+        let everywhere = ConfigMap::from([("log.flush.interval.messages".into(), "9".into())]);
+        let layers = BrokerLayers { broker: &none, cluster: &everywhere, statics: &none };
+        let flush = |set: &[(&str, &str)]| {
+            let topic = set.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            TopicConfig::resolve(&layers, &topic.collect()).unwrap().flush
+        };
+        let never = i64::MAX.to_string();
+        let relaxed = |messages, ms| FlushPolicy::Relaxed { messages, ms };
+        assert_eq!(flush(&[]), FlushPolicy::Durable);
+        assert_eq!(flush(&[("flush.messages", "1")]), FlushPolicy::Durable);
+        assert_eq!(flush(&[("flush.ms", "0")]), FlushPolicy::Durable);
+        assert_eq!(flush(&[("flush.messages", "1"), ("flush.ms", "9")]), FlushPolicy::Durable);
+        assert_eq!(flush(&[("flush.messages", "2")]), relaxed(2, u64::MAX));
+        assert_eq!(flush(&[("flush.ms", "1000")]), relaxed(u64::MAX, 1000));
+        let both = [("flush.ms", "7"), ("flush.messages", "8")];
+        assert_eq!(flush(&both), relaxed(8, 7));
+        assert_eq!(flush(&[("flush.ms", &never)]), relaxed(u64::MAX, u64::MAX));
     }
 }

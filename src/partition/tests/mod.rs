@@ -6,6 +6,7 @@ mod crash;
 mod deleting;
 mod random;
 mod refilling;
+mod relaxed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};

@@ -17,19 +17,21 @@ use crate::model::{LeaderEpoch, Offset, Timestamp};
 use crate::storage::cache::{Cached, CachedBody};
 use crate::storage::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Item};
 use crate::storage::locks::{lock, read, write};
-use crate::storage::retained::Retained;
 use crate::storage::segment::{End, IndexDue, Segment};
-use crate::storage::segment_head::SegmentHead;
 use crate::storage::walker::{Cursor, Located};
 use crate::storage::{EntryBody, EntryId, LogEntry, LogError};
 use bytes::Bytes;
 
-use super::{Inner, Log, Watched};
+use super::output::Output;
+use super::{Inner, Log};
 
 /// Bytes of a batch that its stamp replaces.
 const STAMP_BYTES: usize = 16;
 /// `iovec`s that one `pwritev` takes on Linux (`IOV_MAX`).
 const IOVECS_MAX: usize = 1024;
+
+/// How much larger than others a relaxed log's steps of preallocation become.
+const RELAXED_STEPS: u64 = 8;
 
 /// Longest wait before an append on a full disk is tried again.
 const SPACE_WAIT: Duration = Duration::from_secs(1);
@@ -49,6 +51,7 @@ pub struct Appended {
 pub(super) struct Writer {
     /// Size of the active segment's file: behind the end it holds zeros.
     pub(super) allocated: u64,
+    pub(super) output: Output,
     pub(super) due: IndexDue,
     /// Timestamp of the active segment's first batch, [`Timestamp::NONE`] without a batch; `None`
     /// until it is looked up.
@@ -98,6 +101,8 @@ impl Log {
         }
         let base_offsets = planned.iter().map(|p| p.item.offset()).collect();
         inner.cache.extend(planned.into_iter().map(Planned::into_cached).collect());
+        self.0.prepare_next();
+        self.0.flush_if_due();
         let view = read(&inner.view);
         Ok(Appended { base_offsets, end_offset: view.end.next_offset, last: view.last() })
     }
@@ -177,12 +182,14 @@ impl Inner {
         };
         let bytes: u64 = run.iter().map(|p| p.item.size() as u64).sum();
         self.allocate(writer, &segment, end.position + bytes)?;
+        self.choose_output(writer, &segment, &end, end.position + bytes);
         self.write(writer, &segment, run, &end)?;
         let mut at = end.position;
         for plan in run {
             let located = Located { item: plan.item, position: at, index: plan.id.index };
             writer.due.note(&located, segment.index(), self.options.index_interval_bytes);
             writer.note_first(&plan.item);
+            self.flush.note(&plan.item, plan.id.index);
             at = located.end();
         }
         self.show(run, at);
@@ -233,6 +240,8 @@ impl Inner {
         let options = &self.options;
         let (least, most) = (options.preallocate_min_bytes, options.preallocate_max_bytes);
         let space = &self.storage.space;
+        // Pages of a file that was just made longer are dearer to store into (measured on ext4).
+        let most = if self.flush.is_relaxed() { most * RELAXED_STEPS } else { most };
         // What one log has set aside is lost to the others.
         let most = if space.has_room() { most } else { least };
         let step = writer.allocated.clamp(least, most.max(least));
@@ -249,6 +258,7 @@ impl Inner {
                 Err(error) if is_full(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                     disk.set_len(&file, target).map_err(LogError::io("extend", &segment.path))?;
+                    writer.output = Output::FileOnly;
                     writer.allocated = target;
                     return Ok(());
                 }
@@ -276,7 +286,7 @@ impl Inner {
                     slices.push(IoSlice::new(&plan.rest));
                 }
             }
-            match disk.write_all_at(&file, &mut slices, position) {
+            match self.put(&mut writer.output, &file, &mut slices, position) {
                 Ok(written) => position += written,
                 Err(error) if is_full(&error) => {
                     // What was written in part must not be found behind a shorter entry later.
@@ -289,48 +299,6 @@ impl Inner {
                 Err(error) => return Err(self.fail("write to", &segment.path, error)),
             }
         }
-        Ok(())
-    }
-
-    /// Seals the active segment and begins the next. The old one is on disk before the new one
-    /// exists, so that only the last segment of a log can ever have a torn tail.
-    pub(super) fn roll(&self, writer: &mut Writer) -> Result<(), LogError> {
-        let (old, end, term_before, epochs) = {
-            let view = read(&self.view);
-            (Arc::clone(view.active()), view.end, view.last_term, view.epochs.clone())
-        };
-        let disk = &*self.storage.disk;
-        disk.set_len(&*old.file()?, end.position).map_err(LogError::io("cut", &old.path))?;
-        writer.allocated = end.position;
-        self.sync_end()?;
-        if let Err(error) = old.index().seal(&Watched(self)) {
-            tracing::warn!(%error, path = %old.index().path().display(), "cannot seal the index");
-        }
-        // From the second segment on there is something to purge, which a full disk must not prevent.
-        let refused = |error| self.refused("create a segment in", error);
-        Retained::prepare(&self.dir, &Watched(self)).map_err(refused)?;
-        let newest = writer.due.max_timestamp;
-        let head = SegmentHead {
-            base_offset: end.next_offset,
-            first_index: end.next_index,
-            term_before,
-            previous_first_index: Some(old.head.first_index),
-            previous_max_timestamp: newest,
-            identity: self.identity.clone(),
-            epochs,
-        };
-        let name_taken = old.head.base_offset == head.base_offset;
-        let open_files = &self.storage.open_files;
-        let segment =
-            Segment::create(&self.dir, name_taken, head, &Watched(self), open_files, false)
-                .map_err(refused)?;
-        old.set_sealed_len(Some(end.position));
-        writer.begin_segment(&segment, self.storage.clock.now());
-        let mut view = write(&self.view);
-        view.sealed_bytes += end.position;
-        view.end.position = segment.head_bytes;
-        view.segments.push(Arc::new(segment));
-        view.times.push(newest);
         Ok(())
     }
 }

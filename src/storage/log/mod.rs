@@ -3,29 +3,35 @@
 //! ```text
 //!            start offset                      end offset
 //! purged ─┐  │                                 │
-//! [sealed segment][sealed segment][active segment ……zeros]
-//!                                      │
-//!                                      durable end ≤ end
+//! [sealed segment][closed segment ……][active segment ……zeros]
+//!                   │
+//!                   durable end ≤ end; behind it, closed segments are sealed by the next sync
 //! ```
 //! One owner at a time writes (append, truncate, purge, reset); reads come from any thread and do
 //! not wait for writes.
 //!
 //! **Invariant:** base offset and leader epoch of a batch are a function of the log before it.
 //! **Invariant:** a reader sees an entry only when it is in the file as a whole.
-//! Lock order: compacting, then writer, then checkpoint, then view or sync (neither of which is held across I/O).
+//! Lock order: compacting, then writer, then noting, then checkpoint, then view or sync (neither of which is held across I/O).
 //! Deliberately elsewhere: what is committed, who leads, what entries mean.
 
+mod ahead;
 mod append;
+mod chain;
 mod compaction;
 mod fetch;
+mod flush;
 mod history;
 mod membership;
 mod open;
+mod output;
 mod purge;
 mod read;
 mod recovery;
 mod retention;
 mod roll;
+mod scan;
+mod seal;
 mod sealed_times;
 mod segments;
 mod snapshot;
@@ -44,24 +50,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 pub use append::Appended;
+pub(super) use chain::Chain;
 pub use compaction::{Compacted, Compaction, CompactionLimits, Dirt};
 pub use fetch::{BatchHeaders, BatchPosition};
 pub use history::{History, HistoryItem};
-pub(super) use open::segment_paths;
 pub use open::{Recovery, read_identity};
 pub use retention::{Committed, RetainFrom, RetentionLimits};
 pub use sync::DurableEnd;
 pub use view::SegmentInfo;
 
+use self::ahead::Ahead;
 use self::append::Writer;
 use self::compaction::CleanMark;
+use self::flush::Flush;
 use self::sync::SyncState;
 use self::view::View;
 use super::cache::EntryCache;
 use super::checkpoint::CheckpointFile;
 use super::locks::read;
 use super::syncer::SyncTicket;
-use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, RollLimits, Storage};
+use super::{Disk, EntryId, FileMap, LogError, LogIdentity, LogOptions, RollLimits, Storage};
 use crate::model::{LeaderEpoch, Offset};
 
 /// A partition's log. Clone shares it.
@@ -74,16 +82,23 @@ struct Inner {
     options: LogOptions,
     /// When the active segment is closed; `options` says how it was when the log was opened.
     roll: RwLock<RollLimits>,
+    flush: Flush,
     storage: Storage,
     writer: Mutex<Writer>,
     view: RwLock<View>,
     cache: Arc<EntryCache>,
     ticket: SyncTicket,
     sync: Mutex<SyncState>,
+    /// Held by who may write the recovery point beside the writer; none does once the log is closed.
+    noting: Mutex<()>,
     /// A sync of the volume covers it.
     on_volume: bool,
     checkpoint: Mutex<CheckpointFile>,
     clean_mark: CleanMark,
+    /// Held while closed segments are cut.
+    cutting: Mutex<()>,
+    /// The next segment's file.
+    ahead: Ahead,
     /// Held by the one who compacts.
     compacting: Mutex<()>,
     /// A write or sync failed: nothing is written any more.
@@ -192,6 +207,16 @@ impl Disk for Watched<'_> {
 
     fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         self.0.storage.disk.write_at(file, slices, position)
+    }
+
+    fn store(
+        &self,
+        file: &File,
+        map: &mut FileMap,
+        slices: &[IoSlice<'_>],
+        position: u64,
+    ) -> io::Result<()> {
+        self.0.storage.disk.store(file, map, slices, position)
     }
 
     fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Opens a log: finds its segments, checks that they continue one another, recovers the last one.
+//! Opens a log: finds its segments, recovers its end.
 //!
 //! **Invariant:** a missing or foreign segment is an error; only what no crash can leave behind
 //! otherwise (left-over temporary files, purged segments, a half-done reset) is removed.
@@ -22,10 +22,14 @@ use crate::storage::segment_head::{self, SegmentHead, StoredHead};
 use crate::storage::syncer::SyncTicket;
 use crate::storage::{Disk, LogError, LogIdentity, LogOptions, Storage};
 
+use super::ahead::Ahead;
 use super::append::Writer;
+use super::chain::Chain;
 use super::compaction::CleanMark;
+use super::flush::Flush;
+use super::output::Output;
 use super::purge::reset_head;
-use super::recovery::{Recovered, recover};
+use super::recovery::{Recovered, drop_later, recover};
 use super::sealed_times::SealedTimes;
 use super::sync::{DurableEnd, SyncState};
 use super::view::View;
@@ -48,7 +52,10 @@ pub struct Recovery {
 
 /// A folder's log files, before the last segment is looked into.
 pub(super) struct Found {
+    /// Each follows the one before.
     pub(super) segments: Vec<Arc<Segment>>,
+    /// Files of segments that follow none of them, of which nothing was durable.
+    pub(super) rest: Vec<PathBuf>,
     pub(super) retained: Option<Retained>,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) report: Recovery,
@@ -78,6 +85,7 @@ impl Log {
         let Recovered { segments, end, last_term, epochs, allocated, due, report, .. } = recovered;
         let (durable, unsettled) = (recovered.durable, recovered.unsettled);
         let (generation, start) = (0, Offset::ZERO);
+        let sealed_before = segments.last().map_or(0, |active| active.head.first_index);
         let sealed_bytes = View::sealed_bytes_of(&segments)?;
         let times = SealedTimes::of(&segments);
         let view = View {
@@ -95,10 +103,12 @@ impl Log {
             dir: dir.to_owned(),
             identity: identity.clone(),
             roll: RwLock::new(options.roll),
+            flush: Flush::new(options.flush, end.next_index),
             options,
             storage: storage.clone(),
             writer: Mutex::new(Writer {
                 allocated,
+                output: Output::default(),
                 due,
                 first_timestamp: None,
                 since: storage.clock.now(),
@@ -115,11 +125,15 @@ impl Log {
                 point: None,
                 written: None,
                 unsettled,
+                sealed_before,
                 closed: false,
             }),
+            noting: Mutex::default(),
             on_volume: storage.volume.is_some() && storage.volume == device_of(dir),
             checkpoint: Mutex::new(CheckpointFile::new(dir)),
             clean_mark: CleanMark::new(dir),
+            cutting: Mutex::default(),
+            ahead: Ahead::default(),
             compacting: Mutex::default(),
             failed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -137,6 +151,8 @@ pub fn read_identity(dir: &Path) -> Result<Option<LogIdentity>, LogError> {
     for path in segment_paths(dir)? {
         match StoredHead::read(&path).map_err(LogError::io("read", &path))? {
             Ok(stored) => return Ok(Some(stored.head.identity)),
+            // Opening a log that was made just before the power went makes it again.
+            Err(_) if segment_head::is_blank(&path).map_err(LogError::io("read", &path))? => {}
             Err(what) => error = Some(LogError::Corrupt { path, position: 0, what }),
         }
     }
@@ -171,7 +187,7 @@ fn find(
     let mut retained = Retained::read(dir)?;
     let mut checkpoint =
         CheckpointFile::new(dir).read().map_err(LogError::io("read the checkpoint in", dir))?;
-    let mut segments = if retained.is_some_and(|r| r.resetting) {
+    let chain = if retained.is_some_and(|r| r.resetting) {
         settle_mark(dir, disk)?;
         for path in segment_paths(dir)? {
             disk.remove(&path).map_err(LogError::io("delete", &path))?;
@@ -181,12 +197,16 @@ fn find(
             CheckpointFile::remove(dir, disk)
                 .map_err(LogError::io("delete the checkpoint in", dir))?;
         }
-        Vec::new()
+        Chain::default()
     } else {
-        load_segments(dir, &checkpoint, durable_hint, storage)?
+        Chain::load(dir, retained.as_ref(), checkpoint.as_ref(), &storage.open_files)?
     };
+    chain.check_rest(dir, &checkpoint, retained.as_ref(), durable_hint)?;
+    let Chain { mut segments, rest } = chain;
+    let mut rest: Vec<PathBuf> = rest.into_iter().map(|(path, _)| path).collect();
     let mut report = Recovery::default();
     if segments.is_empty() {
+        drop_later(dir, &[], &std::mem::take(&mut rest), disk)?;
         let first = retained.map_or(0, |r| r.purged.index + 1);
         let finishing_reset = retained.is_some_and(|r| r.resetting);
         let had = checkpoint.map(|c| c.next_index).filter(|next| *next > 0).map(|next| next - 1);
@@ -204,15 +224,15 @@ fn find(
         mark.write(dir, disk).map_err(LogError::io("replace the retained mark in", dir))?;
     }
     drop_purged(dir, &mut segments, retained.as_ref(), disk)?;
-    check_chain(dir, &segments, identity, retained.as_ref())?;
-    Ok(Found { segments, retained, checkpoint, report })
+    check_identity(&segments, identity)?;
+    Ok(Found { segments, rest, retained, checkpoint, report })
 }
 
 fn device_of(dir: &Path) -> Option<u64> {
     fs::metadata(dir).ok().map(|meta| meta.dev())
 }
 
-fn lost(dir: &Path, missing_index: u64, durable_index: u64) -> LogError {
+pub(super) fn lost(dir: &Path, missing_index: u64, durable_index: u64) -> LogError {
     LogError::Lost { path: dir.to_owned(), missing_index, durable_index }
 }
 
@@ -248,47 +268,9 @@ fn create_first(
     // A new log is not put on the disk yet: a thousand of them are made in no time, and nothing in
     // them is acknowledged before the first sync.
     let lazy = retained.is_none();
-    Segment::create(dir, false, head, &*storage.disk, &storage.open_files, lazy)
+    Segment::create(dir, false, head, &*storage.disk, &storage.open_files, lazy, None)
         .map(Arc::new)
         .map_err(LogError::io("create a segment in", dir))
-}
-
-/// The segments in order of their first indexes.
-fn load_segments(
-    dir: &Path,
-    checkpoint: &Option<Checkpoint>,
-    durable_hint: Option<u64>,
-    storage: &Storage,
-) -> Result<Vec<Arc<Segment>>, LogError> {
-    let paths = segment_paths(dir)?;
-    let mut found = Vec::with_capacity(paths.len());
-    for path in &paths {
-        let stored = storage.open_files.open(|| StoredHead::read(path));
-        match stored.map_err(LogError::io("read", path))? {
-            Ok(stored) => found.push((path, stored)),
-            Err(what) => {
-                // Only a log's very first segment gets its name before its head is on the disk.
-                let blank = segment_head::is_blank(path).map_err(LogError::io("read", path))?;
-                if paths.len() > 1 || !blank || checkpoint.is_some() || durable_hint.is_some() {
-                    return Err(LogError::Corrupt { path: path.clone(), position: 0, what });
-                }
-                storage.disk.remove(path).map_err(LogError::io("delete", path))?;
-            }
-        }
-    }
-    found.sort_by_key(|(_, stored)| stored.head.first_index);
-    let sealed = found.len().saturating_sub(1);
-    let segments = found.into_iter().enumerate().map(|(at, (path, stored))| {
-        let StoredHead { mut head, head_bytes, file_bytes } = stored;
-        if at < sealed {
-            // Only the last one's are asked for.
-            head.epochs = Epochs::default();
-        }
-        let segment = Segment::with_head(path.clone(), head, head_bytes, &storage.open_files);
-        segment.set_sealed_len((at < sealed).then_some(file_bytes));
-        Arc::new(segment)
-    });
-    Ok(segments.collect())
 }
 
 /// Makes the mark durable before anything is deleted on its word: who wrote it may not have come to it.
@@ -315,39 +297,14 @@ fn drop_purged(
     segments.drain(..count).try_for_each(|segment| segment.delete(disk))
 }
 
-/// Every segment follows the one before and belongs to this log.
-fn check_chain(
-    dir: &Path,
-    segments: &[Arc<Segment>],
-    identity: &LogIdentity,
-    retained: Option<&Retained>,
-) -> Result<(), LogError> {
-    let first_wanted = retained.map_or(0, |r| r.purged.index + 1);
-    if let Some(first) = segments.first().filter(|s| s.head.first_index > first_wanted) {
-        return Err(lost(dir, first_wanted, first.head.first_index - 1));
+/// Every segment belongs to this log.
+fn check_identity(segments: &[Arc<Segment>], identity: &LogIdentity) -> Result<(), LogError> {
+    match segments.iter().find(|segment| segment.head.identity != *identity) {
+        None => Ok(()),
+        Some(segment) => Err(LogError::WrongIdentity {
+            path: segment.path.clone(),
+            found: segment.head.identity.to_string(),
+            wanted: identity.to_string(),
+        }),
     }
-    for segment in segments {
-        if segment.head.identity != *identity {
-            return Err(LogError::WrongIdentity {
-                path: segment.path.clone(),
-                found: segment.head.identity.to_string(),
-                wanted: identity.to_string(),
-            });
-        }
-    }
-    for pair in segments.windows(2) {
-        let (before, after) = (&pair[0].head, &pair[1].head);
-        if after.previous_first_index != Some(before.first_index) {
-            let missing = after.previous_first_index.unwrap_or(before.first_index);
-            return Err(lost(dir, missing, after.first_index - 1));
-        }
-        let continues = after.base_offset >= before.base_offset
-            && after.first_index > before.first_index
-            && after.term_before >= before.term_before;
-        if !continues {
-            let what = format!("the segment does not follow {}", pair[0].path.display());
-            return Err(pair[1].corrupt(0, what));
-        }
-    }
-    Ok(())
 }

@@ -48,6 +48,7 @@ impl Log {
             // The mark must not say that entries are gone by purge which a crash may take otherwise.
             inner.sync_end()?;
         }
+        inner.seal_closed()?;
         inner.settle()?;
         let start_offset = self.offset_of(upto + 1)?;
         let retained = Retained { purged, start_offset, resetting: false };
@@ -119,20 +120,21 @@ impl Inner {
             view.segments.to_vec()
         };
         for segment in old.iter().rev() {
-            // The view has it still.
-            segment.keep_for_readers(2);
+            // The view has it still, and a sync may come to those that are not on the disk as a whole.
+            let own = if self.is_sealed(segment.head.first_index) { 2 } else { 0 };
+            segment.keep_for_readers(own);
             segment.delete(disk).map_err(|error| self.failed("delete", error))?;
         }
         let head = reset_head(&mark(false), &self.identity);
-        let segment =
-            Segment::create(&self.dir, false, head, disk, &self.storage.open_files, false)
-                .map_err(|error| self.fail("create a segment in", &self.dir, error))?;
+        let open_files = &self.storage.open_files;
+        let segment = Segment::create(&self.dir, false, head, disk, open_files, false, None)
+            .map_err(|error| self.fail("create a segment in", &self.dir, error))?;
         let end = End {
             position: segment.head_bytes,
             next_index: last.index + 1,
             next_offset: start_offset,
         };
-        writer.begin_segment(&segment, self.storage.clock.now());
+        writer.begin_segment(&segment, 0, self.storage.clock.now());
         {
             let mut view = write(&self.view);
             view.generation += 1;

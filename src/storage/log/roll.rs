@@ -6,16 +6,23 @@
 //! which the segment has been appended to.
 //!
 //! **Invariant:** where batches have timestamps, all replicas of a log roll before the same entry.
+//! **Invariant:** nothing is synced here, where producers wait: the next sync of the log puts the closed
+//! segment and the new one on the disk, in that order ([`super::seal`]).
+
+use std::sync::Arc;
 
 use crate::model::Timestamp;
 use crate::storage::frame::Item;
 use crate::storage::locks::{lock, read, write};
+use crate::storage::retained::Retained;
 use crate::storage::segment::{IndexDue, Segment};
+use crate::storage::segment_head::SegmentHead;
 use crate::storage::{LogError, RollLimits};
 
 use super::append::Writer;
+use super::output::Output;
 use super::view::Part;
-use super::{Inner, Log};
+use super::{Inner, Log, Watched};
 
 /// Decides by time whether an entry still goes into the active segment.
 pub(super) struct SegmentAge {
@@ -53,8 +60,9 @@ impl Log {
 
 impl Writer {
     /// The next entries go to the beginning of `segment`.
-    pub(super) fn begin_segment(&mut self, segment: &Segment, now: Timestamp) {
-        self.allocated = segment.head_bytes;
+    pub(super) fn begin_segment(&mut self, segment: &Segment, allocated: u64, now: Timestamp) {
+        self.allocated = allocated.max(segment.head_bytes);
+        self.output = Output::default();
         self.due = IndexDue::after(None, segment.head_bytes);
         (self.first_timestamp, self.since) = (Some(Timestamp::NONE), now);
     }
@@ -70,6 +78,47 @@ impl Writer {
 }
 
 impl Inner {
+    /// Closes the active segment and begins the next.
+    pub(super) fn roll(&self, writer: &mut Writer) -> Result<(), LogError> {
+        let (old, end, term_before, epochs) = {
+            let view = read(&self.view);
+            (Arc::clone(view.active()), view.end, view.last_term, view.epochs.clone())
+        };
+        let disk = &Watched(self);
+        // From the second segment on there is something to purge, which a full disk must not prevent.
+        let refused = |error| self.refused("create a segment in", error);
+        if Retained::reserve(&self.dir, disk).map_err(refused)? {
+            lock(&self.sync).unsettled = true;
+        }
+        let newest = writer.due.max_timestamp;
+        let head = SegmentHead {
+            base_offset: end.next_offset,
+            first_index: end.next_index,
+            term_before,
+            previous_first_index: Some(old.head.first_index),
+            previous_max_timestamp: newest,
+            identity: self.identity.clone(),
+            epochs,
+        };
+        let name_taken = old.head.base_offset == head.base_offset;
+        let prepared = self.take_next();
+        let allocated = prepared.as_ref().map_or(0, |prepared| prepared.allocated);
+        let open_files = &self.storage.open_files;
+        let segment =
+            Segment::create(&self.dir, name_taken, head, disk, open_files, true, prepared)
+                .map_err(refused)?;
+        // The cut that is owed: its file stays open until then, whatever becomes of its name.
+        old.note_write();
+        old.set_sealed_len(Some(end.position));
+        writer.begin_segment(&segment, allocated, self.storage.clock.now());
+        let mut view = write(&self.view);
+        view.sealed_bytes += end.position;
+        view.end.position = segment.head_bytes;
+        view.segments.push(Arc::new(segment));
+        view.times.push(newest);
+        Ok(())
+    }
+
     /// The age of the active segment, as far as the limits ask for it.
     pub(super) fn segment_age(&self, writer: &mut Writer) -> Result<SegmentAge, LogError> {
         let limits = *read(&self.roll);

@@ -3,6 +3,7 @@
 //! **Invariant:** the durable end moves only after a sync that began after the bytes were written
 //! (and back by a truncation).
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::locks::{lock, read};
 use crate::storage::retained::Retained;
-use crate::storage::segment::{End, Segment};
 use crate::storage::syncer::{Finish, SyncDone, SyncTarget, SyncTicket};
 
+use super::seal::Covered;
 use super::{Inner, Log, Watched};
 
 /// A recovery point is written when the last one is so old, or so many bytes back.
@@ -36,19 +37,13 @@ pub(super) struct SyncState {
     pub(super) point: Option<(Checkpoint, u64)>,
     /// The recovery point that was written last, and when.
     pub(super) written: Option<(Checkpoint, Timestamp)>,
+    /// Segments that begin before this index are on the disk as a whole and cut to their size, and the
+    /// recovery point is not in them.
+    pub(super) sealed_before: u64,
     /// The folder's own name, names in it or the retained mark may not be on disk yet.
     pub(super) unsettled: bool,
     /// Nothing is appended any more: the next recovery point is the clean-shutdown marker.
     pub(super) closed: bool,
-}
-
-/// What a sync covers: all of the segments up to this end.
-struct Covered {
-    segment: Arc<Segment>,
-    end: End,
-    /// Writes to the segment's file.
-    writes: u64,
-    generation: u64,
 }
 
 impl Log {
@@ -88,9 +83,12 @@ impl Log {
             return Ok(());
         }
         self.0.check_usable()?;
+        self.0.stop_preparing();
         self.0.sync_end()?;
         writer.closed = true;
         lock(&self.0.sync).closed = true;
+        // One that nobody waits for may run: what is opened here next is not to find its recovery point.
+        drop(lock(&self.0.noting));
         self.0.write_checkpoint();
         self.0.check_usable()
     }
@@ -99,38 +97,69 @@ impl Log {
 impl Inner {
     /// Puts everything up to the current end on disk.
     pub(super) fn sync_end(&self) -> Result<(), LogError> {
-        let covered = self.covered();
-        let disk = &*self.storage.disk;
-        if let Err(error) = disk.sync_data(&*covered.segment.file()?) {
-            return Err(self.fail("sync", &covered.segment.path, error));
-        }
+        let covered = loop {
+            let covered = self.covered()?;
+            match self.sync_files(&covered) {
+                Ok(()) => break covered,
+                // Cut off meanwhile, and a file that is closed is not there to be opened any more.
+                Err(_) if self.check_usable().is_ok() && self.has_changed(&covered) => {}
+                Err(error) => return Err(error),
+            }
+        };
         self.settle()?;
+        if !covered.closed.is_empty() {
+            self.sync_dir(&self.dir)?;
+        }
+        self.finish_sealing(&covered)?;
         self.note_synced(&covered);
         Ok(())
     }
 
-    /// What a sync that begins now will cover.
-    fn covered(&self) -> Covered {
-        let view = read(&self.view);
-        let segment = Arc::clone(view.active());
-        let writes = segment.writes();
-        Covered { segment, end: view.end, writes, generation: view.generation }
+    fn sync_files(&self, covered: &Covered) -> Result<(), LogError> {
+        self.cut_closed(covered)?;
+        let closed = covered.closed.iter().map(|(part, writes)| (&part.segment, *writes));
+        for (segment, writes) in closed.chain([(&covered.segment, covered.writes)]) {
+            let file = segment.file()?;
+            if let Err(error) = self.storage.disk.sync_data(&file) {
+                return Err(self.fail("sync", &segment.path, error));
+            }
+            // It can be closed from here on, where the next one cannot be opened.
+            segment.note_synced(writes);
+        }
+        Ok(())
+    }
+
+    /// Whether entries were cut off since.
+    fn has_changed(&self, covered: &Covered) -> bool {
+        read(&self.view).generation != covered.generation
+    }
+
+    /// The same, for those who do not keep the log from being closed meanwhile.
+    pub(super) fn sync_unless_closed(&self) -> Result<(), LogError> {
+        self.check_usable()?;
+        let _noting = lock(&self.noting);
+        if lock(&self.sync).closed {
+            // Closing it has put everything on the disk.
+            return Ok(());
+        }
+        self.sync_end()?;
+        // Before anyone is told: a log that is then opened again is not written to from here.
+        self.write_checkpoint_if_due();
+        Ok(())
     }
 
     fn note_synced(&self, covered: &Covered) {
-        let Covered { segment, end, writes, generation } = covered;
+        let Covered { closed, segment, writes, end, generation } = covered;
+        closed.iter().for_each(|(part, writes)| part.segment.note_synced(*writes));
         segment.note_synced(*writes);
+        if !closed.is_empty() {
+            // As many as were rolled since the last sync had to stay open.
+            self.storage.open_files.shrink();
+        }
         let mut sync = lock(&self.sync);
         if read(&self.view).generation == *generation && end.next_index >= sync.durable.next_index {
             sync.durable = DurableEnd { next_index: end.next_index, next_offset: end.next_offset };
-            let point = Checkpoint {
-                segment: segment.head.first_index,
-                position: end.position,
-                next_index: end.next_index,
-                next_offset: end.next_offset,
-                clean: false,
-            };
-            sync.point = Some((point, *generation));
+            sync.point = Some((covered.point(), *generation));
         }
     }
 
@@ -140,9 +169,10 @@ impl Inner {
         if !lock(&self.sync).unsettled {
             return Ok(());
         }
-        if read(&self.view).retained.is_some() {
-            Retained::write_again(&self.dir, &Watched(self))
-                .and_then(|file| self.storage.disk.sync_data(&file))
+        if let Some(mark) = self.write_mark_again()? {
+            self.storage
+                .disk
+                .sync_data(&mark)
                 .map_err(|error| self.fail("sync the retained mark in", &self.dir, error))?;
         }
         let parent = self.dir.parent().filter(|p| !p.as_os_str().is_empty());
@@ -151,6 +181,16 @@ impl Inner {
         }
         lock(&self.sync).unsettled = false;
         Ok(())
+    }
+
+    /// For the next sync: the process that wrote the mark may have ended because its sync failed.
+    fn write_mark_again(&self) -> Result<Option<File>, LogError> {
+        if !lock(&self.sync).unsettled || read(&self.view).retained.is_none() {
+            return Ok(None);
+        }
+        Retained::write_again(&self.dir, &Watched(self))
+            .map(Some)
+            .map_err(|error| self.fail("write the retained mark in", &self.dir, error))
     }
 
     pub(super) fn sync_dir(&self, dir: &Path) -> Result<(), LogError> {
@@ -208,11 +248,7 @@ impl SyncTarget for Inner {
     }
 
     fn sync_now(&self) -> io::Result<()> {
-        self.check_usable()?;
-        self.sync_end()?;
-        // Before anyone is told: a log that is then opened again is not written to from here.
-        self.write_checkpoint_if_due();
-        Ok(())
+        Ok(self.sync_unless_closed()?)
     }
 
     fn is_on_volume(&self) -> bool {
@@ -220,14 +256,24 @@ impl SyncTarget for Inner {
     }
 
     fn begin_on_volume(&self) -> Finish<'_> {
-        let covered = self.covered();
+        let covered = self.covered().and_then(|covered| {
+            self.cut_closed(&covered)?;
+            self.write_mark_again()?;
+            Ok(covered)
+        });
         Box::new(move |result| {
             self.check_usable()?;
+            let _noting = lock(&self.noting);
+            if lock(&self.sync).closed {
+                return Ok(());
+            }
+            let covered = covered?;
             if let Err(error) = result {
                 let error = io::Error::new(error.kind(), error.to_string());
                 return Err(self.fail("sync the volume of", &self.dir, error).into());
             }
             lock(&self.sync).unsettled = false;
+            self.finish_sealing(&covered)?;
             self.note_synced(&covered);
             self.write_checkpoint_if_due();
             Ok(())

@@ -3,7 +3,7 @@
 //! Order, so that a crash at any point leaves a log that is a prefix of the old one and at least what
 //! is kept, and no stale byte can be read later:
 //! ```text
-//! view (readers) ─► checkpoint lowered, synced ─► later segments deleted, newest first, each synced
+//! closed segments sealed ─► view (readers) ─► checkpoint lowered, synced ─► later segments deleted, newest first, each synced
 //!   ─► index entries wiped, synced ─► file cut, synced
 //! ```
 //! **Invariant:** what it cuts is above the high watermark, so no reader holds a slice of it.
@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
-use crate::storage::locks::{lock, write};
+use crate::storage::locks::{lock, read, write};
 use crate::storage::segment::{End, IndexDue, Segment};
 use crate::storage::walker::Step;
 
 use super::append::Writer;
+use super::output::Output;
 use super::sync::DurableEnd;
 use super::view::{Part, View};
 use super::{Inner, Log, Watched};
@@ -39,6 +40,7 @@ impl Inner {
     /// Makes `next_index` the next one to be appended.
     pub(super) fn truncate_to(&self, writer: &mut Writer, next_index: u64) -> Result<(), LogError> {
         let Some((at, part)) = self.part_to_cut(next_index)? else { return Ok(()) };
+        self.seal_closed()?;
         let (end, due) = self.find_end(&part, next_index)?;
         let segment = part.segment;
         // Held from here on, with its index: once begun, this does not fail for want of a descriptor.
@@ -55,6 +57,8 @@ impl Inner {
             view.last_term = before.and_then(|index| view.term_of(index));
             dropped
         };
+        self.stop_cutting();
+        writer.output = Output::default();
         self.cache.truncate_from(next_index);
         self.lower_checkpoint(&segment, &end)?;
         for later in dropped.iter().rev() {
@@ -80,7 +84,7 @@ impl Inner {
 
     /// The segment in which the log is to end, and its place; `None` when there is nothing to cut.
     fn part_to_cut(&self, next_index: u64) -> Result<Option<(usize, Part)>, LogError> {
-        let view = crate::storage::locks::read(&self.view);
+        let view = read(&self.view);
         if next_index >= view.end.next_index {
             return Ok(None);
         }
@@ -142,9 +146,11 @@ impl Inner {
     }
 
     pub(super) fn note_durable(&self, end: &End) {
+        let active = read(&self.view).active().head.first_index;
         let mut sync = lock(&self.sync);
         sync.durable = DurableEnd { next_index: end.next_index, next_offset: end.next_offset };
-        sync.point = None;
+        (sync.point, sync.sealed_before) = (None, active);
+        self.flush.cut(end.next_index);
     }
 
     /// A half-done change of the files: only a new start finds out how far it went.

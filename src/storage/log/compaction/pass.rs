@@ -38,10 +38,14 @@ impl Log {
     pub fn compact(&self, job: &mut Compaction<'_>) -> Result<Compacted, LogError> {
         let _alone = lock(&self.0.compacting);
         self.0.check_usable()?;
+        // A segment is replaced once no recovery point is in it.
+        self.0.sync_unless_closed()?;
         let mut done = Compacted { upto: self.0.clean_mark.get(), ..Compacted::default() };
-        let Some(scope) = self.scope(&job.limits, job.now, job.committed)? else {
+        let scope = self.scope(&job.limits, job.now, job.committed)?;
+        let Some(mut scope) = scope else {
             return Ok(Compacted { finished: true, ..done });
         };
+        scope.parts.retain(|part| self.0.is_sealed(part.segment.head.first_index));
         let Some(covered) = cover(&scope, job)? else { return Ok(done) };
         let below = scope.parts.iter().filter(|p| p.segment.head.base_offset < covered.upto);
         let rewriter = Rewriter::new(self, &covered.map, covered.upto, job);

@@ -126,6 +126,39 @@ fn what_is_not_synced_stays_open_and_an_idle_log_is_closed() {
 }
 
 #[test]
+fn relaxed_logs_are_stored_into_whatever_was_closed_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = with_open_max(2);
+    let later = FlushPolicy::Relaxed { messages: u64::MAX, ms: u64::MAX };
+    let open = |n: usize| {
+        let dir = dir.path().join(n.to_string());
+        let options = LogOptions { flush: later, roll: RollLimits::default(), ..small() };
+        Log::open(&dir, &identity(), options, &storage, None).unwrap().0
+    };
+    let logs: Vec<Log> = (0..6).map(open).collect();
+    let mut wanted = vec![Vec::new(); 6];
+    for round in 0..4 {
+        for (log, wanted) in logs.iter().zip(&mut wanted) {
+            wanted.extend(append_each(log, &[batch(1, round, 1, 100)]));
+            assert_eq!(descriptors(log.dir()), 1, "open as long as no sync covers what was stored");
+        }
+        assert_eq!(storage.open_segments(), 6);
+        logs.iter().for_each(|log| log.sync_blocking().unwrap());
+        // One that is opened makes room, and the others' maps go on without their files.
+        drop(open_in(&dir.path().join(format!("other-{round}")), &storage));
+        assert!(storage.open_segments() <= 2);
+        assert!(descriptors(dir.path()) <= 2);
+    }
+    for (n, wanted) in wanted.iter().enumerate() {
+        assert_eq!(read_all(&logs[n]), *wanted);
+    }
+    drop(logs);
+    for (n, wanted) in wanted.iter().enumerate() {
+        assert_eq!(read_all(&open(n)), *wanted, "what was stored last is there as well");
+    }
+}
+
+#[test]
 fn a_reader_of_a_closed_segment_goes_on_when_it_is_purged() {
     let dir = tempfile::tempdir().unwrap();
     let storage = with_open_max(1);

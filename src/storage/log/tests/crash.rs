@@ -163,6 +163,7 @@ fn a_first_segment_that_never_reached_the_disk_is_made_again() {
             file.set_len(0).unwrap();
             file.set_len(len).unwrap();
         });
+        assert_eq!(crate::storage::read_identity(dir.path()).unwrap(), None);
         assert!(matches!(open_err(dir.path(), Some(0)), LogError::Corrupt { .. }));
         let (log, report) = open(dir.path());
         assert!(report.created);

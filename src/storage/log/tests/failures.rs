@@ -103,7 +103,12 @@ fn run_into(
 /// again and after a power cut.
 fn after_the_end(run: &mut Run, allowed: &Allowed, random: &mut Random) -> Result<(), String> {
     check_stopped(run)?;
-    run.start_again(allowed).map_err(|what| format!("started again: {what}"))?;
+    // What was appended is in the page cache at least.
+    let left = match allowed.truncates {
+        true => allowed.clone(),
+        false => allowed.with_floor(allowed.before.next()),
+    };
+    run.start_again(&left).map_err(|what| format!("started again: {what}"))?;
     let ended = allowed.with_floor(run.held.durable);
     if random.below(3) == 0 {
         return cut_now(run, &ended, random);
@@ -111,6 +116,7 @@ fn after_the_end(run: &mut Run, allowed: &Allowed, random: &mut Random) -> Resul
     // Where it begins is only settled with the first sync.
     let first = if ended.moves_the_start() { Step::Sync } else { Step::NewTerm };
     let end = Step::random(random);
+    let mut done = Vec::new();
     for step in [first, Step::Append(vec![200, 33]), Step::NewTerm, Step::Sync, end] {
         if random.below(4) == 0 && !(ended.moves_the_start() && matches!(step, Step::Sync)) {
             break;
@@ -118,8 +124,10 @@ fn after_the_end(run: &mut Run, allowed: &Allowed, random: &mut Random) -> Resul
         let planned = run.plan(step);
         run.step(&planned)
             .map_err(|error| format!("{:?} after it started again: {error}", planned.step))?;
+        done.push(planned.step);
     }
     cut_now(run, &Allowed::exactly(&run.held), random)
+        .map_err(|what| format!("started again, then {done:?}, {what}"))
 }
 
 /// A log that failed takes and acknowledges nothing more.

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use super::power_cut::{Image, Keep};
 use super::random::Random;
 use crate::storage::locks::lock;
-use crate::storage::{Disk, SystemDisk};
+use crate::storage::{Disk, FileMap, SystemDisk};
 
 /// What goes wrong at the chosen step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,6 +243,26 @@ impl Disk for FaultDisk {
         state.note(file, |number| Op::Write(number, position, bytes));
         // A full disk takes what still fits and says so by the count.
         if struck.is_ok() || state.full { Ok(written) } else { struck.map(|()| 0) }
+    }
+
+    fn store(
+        &self,
+        file: &File,
+        map: &mut FileMap,
+        slices: &[IoSlice<'_>],
+        position: u64,
+    ) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        let mut bytes = slices.iter().flat_map(|s| s.to_vec()).collect::<Vec<u8>>();
+        let was_dead = state.dead;
+        // What fails is the process: it ends between two stores.
+        let struck = state.strike(Kind::NeedsNone);
+        if struck.is_err() {
+            bytes.truncate(if was_dead { 0 } else { bytes.len() / 2 });
+        }
+        map.put(&[IoSlice::new(&bytes)], position);
+        state.note(file, |number| Op::Write(number, position, bytes));
+        struck
     }
 
     fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {

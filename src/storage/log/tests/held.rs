@@ -79,7 +79,7 @@ impl Held {
                 after.snapshot = Some(format!("reset to {last}").into_bytes());
             }
             Step::Sync | Step::Restart | Step::Restarted => after.durable = self.next(),
-            Step::Roll => {}
+            Step::Roll | Step::Flush(_) => {}
         }
         let mut offset = self.end();
         for entry in &appended {
@@ -106,7 +106,8 @@ impl Held {
     /// Whether `log` holds this, but for entries from index `floor` on, which may be missing at the end.
     pub(super) fn check(&self, log: &Log, floor: u64) -> Result<(), String> {
         let is = |what: &str, same: bool| if same { Ok(()) } else { Err(what.to_owned()) };
-        is("the purged entry", log.purged() == self.purged)?;
+        let purged = log.purged();
+        is(&format!("{purged:?} is purged, not {:?}", self.purged), purged == self.purged)?;
         is("the start offset", log.start_offset() == self.start)?;
         let next = log.last().map_or(0, |last| last.index + 1);
         is(&format!("ends before {next}, floor {floor}"), next >= floor)?;

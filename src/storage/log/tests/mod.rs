@@ -14,6 +14,7 @@ mod model;
 mod power_cut;
 mod random;
 mod regressions;
+mod relaxing;
 mod retaining;
 mod run;
 mod script;
@@ -28,8 +29,8 @@ use bytes::Bytes;
 use crate::model::record_batch::{CRC_START, tests::opaque_batch};
 use crate::model::{Offset, PartitionIndex, Timestamp, TopicId};
 use crate::storage::{
-    EntryBody, FileSlice, Log, LogEntry, LogError, LogIdentity, LogOptions, Recovery, RollLimits,
-    Storage, StorageOptions,
+    EntryBody, FileSlice, FlushPolicy, Log, LogEntry, LogError, LogIdentity, LogOptions, Recovery,
+    RollLimits, Storage, StorageOptions,
 };
 
 fn identity() -> LogIdentity {
@@ -44,6 +45,7 @@ fn identity() -> LogIdentity {
 fn small() -> LogOptions {
     LogOptions {
         roll: RollLimits { bytes: 2000, ..RollLimits::default() },
+        flush: FlushPolicy::Durable,
         index_interval_bytes: 200,
         preallocate_min_bytes: 1024,
         preallocate_max_bytes: 4096,
@@ -58,7 +60,7 @@ fn few_open() -> StorageOptions {
 
 /// As [`few_open`]; a failure is an error, not the end of the process.
 fn uncached() -> Storage {
-    Storage::new(StorageOptions { fatal: Arc::new(|_, _| {}), ..few_open() })
+    Storage::new(StorageOptions { fatal: Arc::new(|_, _| {}), ..few_open() }).inline()
 }
 
 fn open(dir: &Path) -> (Log, Recovery) {

@@ -16,6 +16,7 @@ pub(super) struct Run {
     storage: Storage,
     pub(super) log: Option<Log>,
     pub(super) held: Arc<Held>,
+    flush: FlushPolicy,
     fatal: Arc<AtomicUsize>,
 }
 
@@ -34,8 +35,10 @@ impl Run {
             }),
             clock: Arc::new(ManualClock::new(timestamp(0))),
             ..StorageOptions::default()
-        });
-        Self { disk, dir: dir.to_owned(), storage, log: None, held: Arc::new(Held::new()), fatal }
+        })
+        .inline();
+        let (dir, held, flush) = (dir.to_owned(), Arc::new(Held::new()), FlushPolicy::Durable);
+        Self { disk, dir, storage, log: None, held, flush, fatal }
     }
 
     /// Whether the process would have ended.
@@ -45,7 +48,8 @@ impl Run {
 
     pub(super) fn log(&mut self) -> Result<&Log, LogError> {
         if self.log.is_none() {
-            let (log, _) = Log::open(&self.dir, &identity(), small(), &self.storage, None)?;
+            let options = LogOptions { flush: self.flush, ..small() };
+            let (log, _) = Log::open(&self.dir, &identity(), options, &self.storage, None)?;
             self.log = Some(log);
         }
         Ok(self.log.as_ref().unwrap())
@@ -57,6 +61,15 @@ impl Run {
 
     /// Does what was planned; when it succeeds, `held` says what the log holds.
     pub(super) fn step(&mut self, planned: &Planned) -> Result<(), LogError> {
+        let result = self.step_now(planned);
+        // What was asked for in the background belongs to the step.
+        if let Some(log) = &self.log {
+            log.quiesce();
+        }
+        result
+    }
+
+    fn step_now(&mut self, planned: &Planned) -> Result<(), LogError> {
         let Planned { step, appended, after, .. } = planned;
         let held_next = planned.before.next();
         let log = self.log()?;
@@ -65,6 +78,10 @@ impl Run {
             Step::Sync => sync(log)?,
             Step::Truncate(_) => log.truncate_after(after.next().checked_sub(1))?,
             Step::Roll => log.seal_below(held_next)?,
+            Step::Flush(policy) => {
+                log.set_flush_policy(*policy);
+                self.flush = *policy;
+            }
             Step::Purge(_) => {
                 if let (Some(purged), Some(snapshot)) = (after.purged, &after.snapshot)
                     && Some(purged) != log.purged()

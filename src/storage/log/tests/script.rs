@@ -21,15 +21,22 @@ pub(super) enum Step {
     Restart,
     /// The process ends and begins again; the machine goes on.
     Restarted,
+    /// From here on the log is relaxed, or durable.
+    Flush(FlushPolicy),
 }
 
 impl Step {
     pub(super) fn random(random: &mut Random) -> Self {
         match random.below(100) {
-            0..46 => {
+            0..43 => {
                 let sizes = (0..1 + random.below(5)).map(|_| random.below(700));
                 Self::Append(sizes.collect())
             }
+            43..46 => Self::Flush(match random.below(3) {
+                0 => FlushPolicy::Durable,
+                1 => FlushPolicy::Relaxed { messages: u64::MAX, ms: u64::MAX },
+                _ => FlushPolicy::Relaxed { messages: 7, ms: u64::MAX },
+            }),
             46..51 => Self::NewTerm,
             51..68 => Self::Sync,
             68..76 => Self::Truncate(random.next() as u8),

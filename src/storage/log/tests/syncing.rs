@@ -10,7 +10,7 @@ use crate::storage::{Disk, DurableEnd, SystemDisk};
 
 /// A disk whose syncs wait at a gate, are counted, and fail on demand.
 #[derive(Default)]
-struct GatedDisk {
+pub(super) struct GatedDisk {
     shut: Mutex<bool>,
     volume_shut: Mutex<bool>,
     opened: Condvar,
@@ -20,7 +20,7 @@ struct GatedDisk {
 }
 
 impl GatedDisk {
-    fn set_shut(&self, shut: bool) {
+    pub(super) fn set_shut(&self, shut: bool) {
         *self.shut.lock().unwrap() = shut;
         self.opened.notify_all();
     }
@@ -41,7 +41,7 @@ impl GatedDisk {
         Ok(())
     }
 
-    fn wait_begun(&self, count: usize) {
+    pub(super) fn wait_begun(&self, count: usize) {
         while self.begun.load(Ordering::SeqCst) < count {
             std::thread::yield_now();
         }
@@ -66,7 +66,7 @@ impl Disk for GatedDisk {
     }
 }
 
-fn gated() -> (Arc<GatedDisk>, Storage, Arc<Mutex<Vec<String>>>) {
+pub(super) fn gated() -> (Arc<GatedDisk>, Storage, Arc<Mutex<Vec<String>>>) {
     gated_on(None)
 }
 
@@ -89,7 +89,9 @@ fn gated_on(volume: Option<&Path>) -> (Arc<GatedDisk>, Storage, Arc<Mutex<Vec<St
 fn those_who_ask_during_a_sync_share_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, storage, _) = gated();
-    let (log, _) = Log::open(dir.path(), &identity(), small(), &storage, None).unwrap();
+    // No segment is half full: making the next one ahead would sync that.
+    let options = LogOptions { roll: RollLimits::default(), ..small() };
+    let (log, _) = Log::open(dir.path(), &identity(), options, &storage, None).unwrap();
     let (tell, told) = mpsc::channel();
     let ask = |n: usize| {
         let tell = tell.clone();
@@ -109,6 +111,20 @@ fn those_who_ask_during_a_sync_share_the_next() {
     assert_eq!(order, (0..50).map(|n| (n, true)).collect::<Vec<_>>());
     assert_eq!(disk.begun.load(Ordering::SeqCst), 2);
     assert_eq!(log.durable_end().next_index, 50);
+}
+
+#[test]
+fn a_log_that_is_closed_is_not_written_to_by_those_who_ask_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, storage, _) = gated();
+    let (log, _) = Log::open(dir.path(), &identity(), small(), &storage, None).unwrap();
+    log.append(&[blank(1, 0)]).unwrap();
+    log.close().unwrap();
+    let begun = disk.begun.load(Ordering::SeqCst);
+    let (tell, told) = mpsc::channel();
+    log.sync(Box::new(move |result| tell.send(result.is_ok()).unwrap()));
+    assert!(told.recv().unwrap(), "it is on the disk");
+    assert_eq!(disk.begun.load(Ordering::SeqCst), begun);
 }
 
 #[test]
