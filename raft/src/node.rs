@@ -116,7 +116,7 @@ impl RaftNode {
         let suffrage = suffrage(id, &*log, &*node.hard).await;
         let suffrage = suffrage.map_err(|error| RaftError::Storage(error.to_string()))?;
         let (alive, in_use) = mpsc::channel::<Infallible>(1);
-        let port = Arc::downgrade(&log);
+        let (port, may_lack) = (Arc::downgrade(&log), log.may_lack());
         let append_bytes_max = node.options.limits.append_bytes_max;
         let log = LogStore::new(id, log, node.hard.clone(), append_bytes_max, alive.clone())
             .map_err(|error| RaftError::Storage(error.to_string()))?;
@@ -158,7 +158,7 @@ impl RaftNode {
         });
         group.elect_if_alone().await?;
         tokio::spawn(watcher.run());
-        if suffrage.is_refilling() {
+        if suffrage.is_refilling() || may_lack {
             let refiller = Refiller {
                 group: group.clone(),
                 transport: node.transport.clone(),
@@ -167,7 +167,10 @@ impl RaftNode {
                 hard: node.hard.clone(),
                 order,
             };
-            tokio::spawn(refiller.run());
+            match suffrage.is_refilling() {
+                true => tokio::spawn(refiller.run()),
+                false => tokio::spawn(refiller.be_seen()),
+            };
         }
         match claim.opened(group.clone()) {
             Ok(()) => {

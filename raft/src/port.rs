@@ -61,6 +61,12 @@ pub trait LogPort: Send + Sync + 'static {
         let _ = index;
         None
     }
+
+    /// Whether the log may lack what counted before it was opened. A leader that has nothing to send would
+    /// not find out: it is asked to look.
+    fn may_lack(&self) -> bool {
+        false
+    }
 }
 
 /// What a group's committed entries mean. Called by one owner at a time, except that

@@ -58,6 +58,16 @@ impl Refiller {
         self.incomplete.set_local(self.group.id(), false);
     }
 
+    /// Lets the leader look once at what is held here: asked for its end it confirms itself, and finds
+    /// followers whose logs are shorter than it takes them to be. Who leads knows best.
+    pub(crate) async fn be_seen(self) {
+        let mut status = self.group.status();
+        tokio::select! {
+            _ = self.leader_end() => {}
+            _ = status.wait_for(|status| status.is_leader) => {}
+        }
+    }
+
     async fn refill(&self) {
         let id = self.group.id();
         let mut end = u64::MAX;

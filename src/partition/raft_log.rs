@@ -194,6 +194,10 @@ impl LogPort for PartitionLog {
         let is_applied = index < self.machine.committed().next_index;
         is_applied.then(|| self.log.term_of(index)).flatten()
     }
+
+    fn may_lack(&self) -> bool {
+        self.log.is_relaxed() && self.log.last().is_some()
+    }
 }
 
 #[cfg(test)]

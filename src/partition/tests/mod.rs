@@ -24,7 +24,8 @@ use super::*;
 use crate::model::record_batch::{BatchHeader, CRC_START, tests::opaque_batch};
 use crate::model::{Offset, PartitionIndex, TopicId, TopicPartition};
 use crate::storage::{
-    Log, LogIdentity, LogOptions, RetentionLimits, RollLimits, Storage, VerifyRange, verify_log_dir,
+    FlushPolicy, Log, LogIdentity, LogOptions, RetentionLimits, RollLimits, Storage, VerifyRange,
+    verify_log_dir,
 };
 
 const TOPIC: TopicId = TopicId(7);
@@ -38,6 +39,7 @@ struct Node {
     id: NodeId,
     dir: TempDir,
     hard: Arc<MemHardState>,
+    flush: FlushPolicy,
     address: SocketAddr,
     listener: Option<TcpListener>,
     running: Option<(RaftNode, Arc<Partition>)>,
@@ -71,6 +73,7 @@ impl Node {
             id: NodeId(id),
             dir: tempfile::tempdir().unwrap(),
             hard: Arc::default(),
+            flush: FlushPolicy::Durable,
             address: listener.local_addr().unwrap(),
             listener: Some(listener),
             running: None,
@@ -87,11 +90,13 @@ impl Node {
         let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
         let options = NodeOptions::new(self.id, ClusterId::new("test").unwrap(), peers);
         let raft = RaftNode::start(options, listener, self.hard.clone()).await.unwrap();
+        let log = open_log(self.dir.path());
+        log.set_flush_policy(self.flush);
         let partition = Partition::open(OpenPartition {
             name: TopicPartition::new("t", PartitionIndex(0)),
             topic_id: TOPIC,
             group: GROUP,
-            log: open_log(self.dir.path()),
+            log,
             limits: RecordLimits {
                 message_bytes_max: 1 << 20,
                 segment_bytes_max: 1 << 20,
@@ -131,7 +136,12 @@ impl Node {
 
 impl Nodes {
     async fn start(count: u64) -> Self {
+        Self::start_with(count, FlushPolicy::Durable).await
+    }
+
+    async fn start_with(count: u64, flush: FlushPolicy) -> Self {
         let mut nodes = Self((1..=count).map(Node::new).collect());
+        nodes.0.iter_mut().for_each(|node| node.flush = flush);
         for at in 0..nodes.0.len() {
             nodes.restart(at).await;
         }

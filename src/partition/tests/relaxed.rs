@@ -2,16 +2,11 @@
 //! what they had acknowledged.
 
 use super::*;
-use crate::storage::FlushPolicy;
 
 const LATER: FlushPolicy = FlushPolicy::Relaxed { messages: u64::MAX, ms: u64::MAX };
 
 async fn relaxed() -> Nodes {
-    let nodes = Nodes::start(3).await;
-    for node in &nodes.0 {
-        node.partition().log().set_flush_policy(LATER);
-    }
-    nodes
+    Nodes::start_with(3, LATER).await
 }
 
 impl Nodes {
