@@ -30,7 +30,7 @@ const STAMP_BYTES: usize = 16;
 /// `iovec`s that one `pwritev` takes on Linux (`IOV_MAX`).
 const IOVECS_MAX: usize = 1024;
 
-/// How much larger than others a relaxed log's steps of preallocation become.
+/// How much larger than those of others a relaxed log's steps of preallocation are.
 const RELAXED_STEPS: u64 = 8;
 
 /// Longest wait before an append on a full disk is tried again.
@@ -241,10 +241,10 @@ impl Inner {
         let (least, most) = (options.preallocate_min_bytes, options.preallocate_max_bytes);
         let space = &self.storage.space;
         // Pages of a file that was just made longer are dearer to store into (measured on ext4).
-        let most = if self.flush.is_relaxed() { most * RELAXED_STEPS } else { most };
+        let growth = if self.flush.is_relaxed() { RELAXED_STEPS } else { 1 };
         // What one log has set aside is lost to the others.
-        let most = if space.has_room() { most } else { least };
-        let step = writer.allocated.clamp(least, most.max(least));
+        let most = if space.has_room() { most * growth } else { least };
+        let step = (writer.allocated * growth).clamp(least, most.max(least));
         let wish = (writer.allocated + step).min(read(&self.roll).bytes).max(need);
         for target in [wish, need] {
             let len = target - writer.allocated;
