@@ -112,7 +112,12 @@ fn a_log_goes_on_without_a_free_descriptor() {
 
     // Where all are in use, those who come later are told, and nothing is lost.
     let other = dir.path().join("other");
-    (0..3).for_each(|index| drop(open(&other, &storage).append(&[entry(index)]).unwrap()));
+    (0..3).for_each(|index| {
+        let log = open(&other, &storage);
+        log.append(&[entry(index)]).unwrap();
+        // So that opening it again goes through its last segment only.
+        log.sync_blocking().unwrap();
+    });
     let other = open(&other, &storage);
     assert_eq!(other.segment_count(), 2);
     let mut held: Vec<_> = (10..59).map(|offset| walk_at(&log, offset)).collect();
