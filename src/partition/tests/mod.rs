@@ -121,8 +121,10 @@ impl Node {
 
     /// Ends the node without a clean-shutdown marker.
     async fn stop(&mut self) {
-        let (raft, _) = self.running.take().unwrap();
+        let (raft, partition) = self.running.take().unwrap();
         raft.shutdown().await;
+        // Of a process that ends no sync goes on, in a folder that may be gone by then.
+        partition.log().quiesce();
     }
 
     /// Hash and range of the records that are served here.

@@ -116,7 +116,7 @@ impl Log {
 #[cfg(test)]
 impl Log {
     /// Waits until nothing that was asked for in the background is under way.
-    pub(super) fn quiesce(&self) {
+    pub(crate) fn quiesce(&self) {
         while self.0.flush.asked.load(Ordering::Acquire) || self.0.ticket.is_busy() {
             std::thread::yield_now();
         }
