@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use super::cluster::*;
 use crate::wire::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION};
@@ -93,14 +94,21 @@ async fn hostile_bytes_close_the_connection_and_nothing_else() {
     node.shutdown().await;
 }
 
-struct Echo;
+#[derive(Default)]
+struct Echo {
+    /// Calls of kind 1 that came: they are never answered.
+    held: watch::Sender<u32>,
+}
 
 impl CallHandler for Echo {
     fn call(&self, from: NodeId, kind: u8, body: Bytes) -> BoxFuture<'_, Result<Bytes, CallError>> {
         Box::pin(async move {
             match kind {
                 0 => Ok(Bytes::from([&from.0.to_be_bytes()[..], &body].concat())),
-                1 => std::future::pending().await,
+                1 => {
+                    self.held.send_modify(|count| *count += 1);
+                    std::future::pending().await
+                }
                 _ => Err(CallError::Failed("no such kind".to_owned())),
             }
         })
@@ -123,8 +131,10 @@ async fn calls_are_answered_refused_or_end_at_their_deadline() {
     let body = Bytes::from_static(b"hi");
     let early = one.call(two.id(), 0, body.clone(), SOON).await;
     assert_eq!(early, Err(CallError::NotServed));
-    one.serve_calls(Arc::new(Echo));
-    two.serve_calls(Arc::new(Echo));
+    one.serve_calls(Arc::new(Echo::default()));
+    let echo = Arc::new(Echo::default());
+    let mut held = echo.held.subscribe();
+    two.serve_calls(echo);
     for (from, to) in [(&one, &two), (&two, &one), (&one, &one)] {
         let answer = from.call(to.id(), 0, body.clone(), SOON).await.unwrap();
         assert_eq!(answer, [&from.id().0.to_be_bytes()[..], b"hi"].concat());
@@ -148,6 +158,9 @@ async fn calls_are_answered_refused_or_end_at_their_deadline() {
         let (one, to) = (one.clone(), two.id());
         tokio::spawn(async move { one.call(to, 1, Bytes::new(), SOON).await })
     };
+    // The second of this kind: the one before ran into its deadline.
+    let came = held.wait_for(|count| *count == 2);
+    drop(within("the call arrives", came).await.unwrap());
     two.shutdown().await;
     let lost = within("a lost connection ends the call", waiting).await.unwrap();
     assert_eq!(lost, Err(CallError::Unreachable(two.id())));
