@@ -15,15 +15,20 @@ use rustix::fs::FallocateFlags;
 
 use super::file_map::FileMap;
 
-/// Changes files and folders, and puts them on the disk. What is not a sync has the system's way as
-/// its default; a disk that wraps another one forwards every method.
+/// Changes files and folders, and puts them on the disk. A disk that wraps another
+/// one names it, and changes what it has to.
 pub trait Disk: Send + Sync {
+    /// The disk that does whatever is not done here.
+    fn below(&self) -> &dyn Disk {
+        &SystemDisk
+    }
+
     /// Opens a file for reading and writing, empty, made if it is not there.
     ///
     /// # Errors
     /// Of the operating system.
     fn create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+        self.below().create(path)
     }
 
     /// Opens a file for reading and writing as it is, made if it is not there.
@@ -31,7 +36,7 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the operating system.
     fn open_or_create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+        self.below().open_or_create(path)
     }
 
     /// `pwritev(2)`: how many bytes of `slices` it wrote, maybe fewer than there are.
@@ -39,7 +44,7 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the operating system.
     fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        Ok(rustix::io::pwritev(file, slices, position)?)
+        self.below().write_at(file, slices, position)
     }
 
     /// Copies `slices` into `map`, a map of `file`, so that they are in the file at `position`.
@@ -53,9 +58,7 @@ pub trait Disk: Send + Sync {
         slices: &[IoSlice<'_>],
         position: u64,
     ) -> io::Result<()> {
-        let _ = file;
-        map.put(slices, position);
-        Ok(())
+        self.below().store(file, map, slices, position)
     }
 
     /// `fallocate(2)`: room of `len` bytes from `position` on, which read as zeros; the file grows to
@@ -64,7 +67,7 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the operating system.
     fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), position, len)?)
+        self.below().allocate(file, position, len)
     }
 
     /// `ftruncate(2)`.
@@ -72,7 +75,7 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the operating system.
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
-        file.set_len(len)
+        self.below().set_len(file, len)
     }
 
     /// `rename(2)`.
@@ -80,7 +83,7 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the operating system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        self.below().rename(from, to)
     }
 
     /// `unlink(2)`.
@@ -88,7 +91,7 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the operating system.
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        self.below().remove(path)
     }
 
     /// Makes a folder and those above it, as far as they are not there.
@@ -96,26 +99,32 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the operating system.
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        self.below().create_dir(path)
     }
 
     /// `fdatasync(2)`: the file's bytes and what is needed to read them back.
     ///
     /// # Errors
     /// Of the operating system.
-    fn sync_data(&self, file: &File) -> io::Result<()>;
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.below().sync_data(file)
+    }
 
     /// `fsync(2)` of a folder: the names in it.
     ///
     /// # Errors
     /// Of the operating system.
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.below().sync_dir(dir)
+    }
 
     /// `syncfs(2)`: everything on the volume of `on` (which tells of failed writes since Linux 5.8).
     ///
     /// # Errors
     /// Of the operating system.
-    fn sync_volume(&self, on: &File) -> io::Result<()>;
+    fn sync_volume(&self, on: &File) -> io::Result<()> {
+        self.below().sync_volume(on)
+    }
 }
 
 impl dyn Disk + '_ {
@@ -166,6 +175,50 @@ impl dyn Disk + '_ {
 pub struct SystemDisk;
 
 impl Disk for SystemDisk {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+    }
+
+    fn open_or_create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    }
+
+    fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        Ok(rustix::io::pwritev(file, slices, position)?)
+    }
+
+    fn store(
+        &self,
+        file: &File,
+        map: &mut FileMap,
+        slices: &[IoSlice<'_>],
+        position: u64,
+    ) -> io::Result<()> {
+        let _ = file;
+        map.put(slices, position);
+        Ok(())
+    }
+
+    fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), position, len)?)
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
     fn sync_data(&self, file: &File) -> io::Result<()> {
         file.sync_data()
     }

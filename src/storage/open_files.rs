@@ -16,13 +16,12 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::disk::Disk;
-use super::file_map::FileMap;
 use super::locks::lock;
 
 /// Looks at the queue in one go: it is locked meanwhile.
@@ -144,6 +143,10 @@ pub(super) struct SparingDisk {
 }
 
 impl Disk for SparingDisk {
+    fn below(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
     fn create(&self, path: &Path) -> io::Result<File> {
         self.open_files.open(|| self.disk.create(path))
     }
@@ -152,51 +155,9 @@ impl Disk for SparingDisk {
         self.open_files.open(|| self.disk.open_or_create(path))
     }
 
-    fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        self.disk.write_at(file, slices, position)
-    }
-
-    fn store(
-        &self,
-        file: &File,
-        map: &mut FileMap,
-        slices: &[IoSlice<'_>],
-        position: u64,
-    ) -> io::Result<()> {
-        self.disk.store(file, map, slices, position)
-    }
-
-    fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
-        self.disk.allocate(file, position, len)
-    }
-
-    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
-        self.disk.set_len(file, len)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-
-    fn sync_data(&self, file: &File) -> io::Result<()> {
-        self.disk.sync_data(file)
-    }
-
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         // Without a descriptor nothing was synced yet: this is no second attempt at a failed sync.
         self.open_files.open(|| self.disk.sync_dir(dir))
-    }
-
-    fn sync_volume(&self, on: &File) -> io::Result<()> {
-        self.disk.sync_volume(on)
     }
 }
 

@@ -60,14 +60,6 @@ impl Disk for CountingDisk {
         self.0.fetch_add(1, Ordering::SeqCst);
         SystemDisk.sync_data(file)
     }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        SystemDisk.sync_dir(dir)
-    }
-
-    fn sync_volume(&self, on: &File) -> io::Result<()> {
-        SystemDisk.sync_volume(on)
-    }
 }
 
 #[tokio::test]

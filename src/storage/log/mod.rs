@@ -44,7 +44,7 @@ mod view;
 mod tests;
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -69,7 +69,7 @@ use super::cache::EntryCache;
 use super::checkpoint::CheckpointFile;
 use super::locks::read;
 use super::syncer::SyncTicket;
-use super::{Disk, EntryId, FileMap, LogError, LogIdentity, LogOptions, RollLimits, Storage};
+use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, RollLimits, Storage};
 use crate::model::{LeaderEpoch, Offset};
 
 /// A partition's log. Clone shares it.
@@ -197,60 +197,22 @@ impl Log {
 struct Watched<'a>(&'a Inner);
 
 impl Disk for Watched<'_> {
-    fn create(&self, path: &Path) -> io::Result<File> {
-        self.0.storage.disk.create(path)
-    }
-
-    fn open_or_create(&self, path: &Path) -> io::Result<File> {
-        self.0.storage.disk.open_or_create(path)
-    }
-
-    fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        self.0.storage.disk.write_at(file, slices, position)
-    }
-
-    fn store(
-        &self,
-        file: &File,
-        map: &mut FileMap,
-        slices: &[IoSlice<'_>],
-        position: u64,
-    ) -> io::Result<()> {
-        self.0.storage.disk.store(file, map, slices, position)
-    }
-
-    fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
-        self.0.storage.disk.allocate(file, position, len)
-    }
-
-    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
-        self.0.storage.disk.set_len(file, len)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.storage.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.storage.disk.remove(path)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.storage.disk.create_dir(path)
+    fn below(&self) -> &dyn Disk {
+        &*self.0.storage.disk
     }
 
     fn sync_data(&self, file: &File) -> io::Result<()> {
-        let result = self.0.storage.disk.sync_data(file);
+        let result = self.below().sync_data(file);
         result.inspect_err(|error| self.0.note_failure("sync a file in", &self.0.dir, error))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let result = self.0.storage.disk.sync_dir(dir);
+        let result = self.below().sync_dir(dir);
         result.inspect_err(|error| self.0.note_failure("sync", dir, error))
     }
 
     fn sync_volume(&self, on: &File) -> io::Result<()> {
-        let result = self.0.storage.disk.sync_volume(on);
+        let result = self.below().sync_volume(on);
         result.inspect_err(|error| self.0.note_failure("sync the volume of", &self.0.dir, error))
     }
 }

@@ -55,10 +55,6 @@ impl Disk for GatedDisk {
         SystemDisk.sync_data(file)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        SystemDisk.sync_dir(dir)
-    }
-
     fn sync_volume(&self, on: &File) -> io::Result<()> {
         self.volumes.fetch_add(1, Ordering::SeqCst);
         self.pass(&self.volume_shut)?;
