@@ -14,7 +14,6 @@ use crate::adapter::{Completion, Fatal, GroupSignals, Raft, SnapshotBuilt};
 use crate::entry::{Applied, Data};
 use crate::error::{ProposeError, RaftError};
 use crate::id::{GroupId, LogId, NodeId};
-use crate::options::Timing;
 use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
 use crate::suffrage::Suffrage;
@@ -38,8 +37,6 @@ pub struct Group {
 
 struct Inner {
     id: GroupId,
-    me: NodeId,
-    timing: Timing,
     raft: Raft,
     log: Weak<dyn LogPort>,
     /// A leader was refused that lacks what is committed here; said once.
@@ -61,8 +58,6 @@ struct Inner {
 /// What a group handle is made of.
 pub(crate) struct GroupParts {
     pub(crate) id: GroupId,
-    pub(crate) me: NodeId,
-    pub(crate) timing: Timing,
     pub(crate) raft: Raft,
     /// Not in use by this: closing the group waits for those who use it.
     pub(crate) log: Weak<dyn LogPort>,
@@ -78,27 +73,20 @@ pub(crate) struct GroupParts {
 
 impl Group {
     pub(crate) fn new(parts: GroupParts) -> Self {
-        let GroupParts { id, me, timing, raft, log, signals, status, role, built, .. } = parts;
-        let suffrage = watch::Sender::new(parts.suffrage);
-        let (of_two, contradicted) = (AtomicBool::new(false), AtomicBool::new(false));
-        let GroupParts { transport, preferred, .. } = parts;
-        let in_use = Mutex::new(parts.in_use);
         let inner = Inner {
-            id,
-            me,
-            timing,
-            raft,
-            log,
-            contradicted,
-            signals,
-            status,
-            role,
-            built,
-            suffrage,
-            of_two,
-            in_use,
-            transport,
-            preferred,
+            id: parts.id,
+            raft: parts.raft,
+            log: parts.log,
+            contradicted: AtomicBool::new(false),
+            signals: parts.signals,
+            status: parts.status,
+            role: parts.role,
+            built: parts.built,
+            suffrage: watch::Sender::new(parts.suffrage),
+            of_two: AtomicBool::new(false),
+            in_use: Mutex::new(parts.in_use),
+            transport: parts.transport,
+            preferred: parts.preferred,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -135,6 +123,10 @@ impl Group {
         self.inner.id
     }
 
+    fn me(&self) -> NodeId {
+        self.inner.transport.me()
+    }
+
     pub(crate) fn preferred(&self) -> Option<NodeId> {
         self.inner.preferred
     }
@@ -142,8 +134,8 @@ impl Group {
     /// Gives a new group its first members. Every voter may call it, with the same voters; it does
     /// nothing where the group holds a log or has voted already. An election follows by itself.
     pub async fn initialize(&self, voters: BTreeSet<NodeId>) -> Result<(), RaftError> {
-        if !voters.contains(&self.inner.me) {
-            return Err(RaftError::NotAVoter(self.inner.me));
+        if !voters.contains(&self.me()) {
+            return Err(RaftError::NotAVoter(self.me()));
         }
         if self.inner.suffrage.borrow().is_refilling() {
             // Of two, the other one has every entry that was ever committed: it may be voted for.
@@ -155,7 +147,7 @@ impl Group {
             Ok(()) => true,
             Err(OpenraftError::APIError(InitializeError::NotAllowed(_))) => false,
             Err(OpenraftError::APIError(InitializeError::NotInMembers(_))) => {
-                return Err(RaftError::NotAVoter(self.inner.me));
+                return Err(RaftError::NotAVoter(self.me()));
             }
             Err(OpenraftError::Fatal(fatal)) => return Err(ended(&fatal)),
         };
@@ -265,20 +257,23 @@ impl Group {
     ///
     /// Where it says no for want of news, it also asks the voters, so that it may soon say yes.
     pub fn is_confirmed(&self) -> bool {
-        let Inner { me, timing, signals, status, transport, .. } = &*self.inner;
+        let Inner { signals, status, transport, .. } = &*self.inner;
         let status = status.borrow();
         if !status.is_leader || self.has_abdicated() {
             return false;
         }
         let voters = &status.voters;
-        let lease = timing.lease();
+        let lease = transport.timing().lease();
         let confirmed = match (signals.acked.get(), signals.announced.get()) {
             _ if voters.len() == 1 => true,
             (Some(acked), _) if acked.elapsed() < lease => true,
             (Some(acked), Some(announced)) => {
                 let vouches = |peer: &Arc<Peer>| peer.vouches(acked, announced, lease);
                 let vouches = |voter| transport.peer(voter).as_ref().is_some_and(vouches);
-                let count = voters.iter().filter(|voter| *voter == me || vouches(**voter)).count();
+                let count = voters
+                    .iter()
+                    .filter(|voter| **voter == transport.me() || vouches(**voter))
+                    .count();
                 2 * count > voters.len()
             }
             _ => false,
@@ -330,14 +325,13 @@ impl Group {
                 return Err(RaftError::NotPossible(format!("node {to} is no voter of the group")));
             }
         }
-        if to == self.inner.me {
+        if to == self.me() {
             return Ok(());
         }
         self.inner.signals.abdicated.store(true, Ordering::Release);
         self.inner.signals.abdicates.notify_one();
         self.raft().trigger().transfer_leader(to).await.map_err(|fatal| ended(&fatal))?;
-        let other =
-            |status: &GroupStatus| status.leader.is_some_and(|leader| leader != self.inner.me);
+        let other = |status: &GroupStatus| status.leader.is_some_and(|leader| leader != self.me());
         let changed = tokio::time::timeout(TRANSFER_WAIT, status.wait_for(other)).await;
         match changed.map_err(|_| RaftError::Timeout(TRANSFER_WAIT))? {
             Ok(status) if status.leader == Some(to) => Ok(()),
@@ -383,7 +377,7 @@ impl Group {
         if !self.may_lead() {
             return Ok(());
         }
-        let me = self.inner.me;
+        let me = self.me();
         let alone = self
             .raft()
             .with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([me]));

@@ -36,7 +36,7 @@ pub(crate) struct Handover {
 
 impl Handover {
     /// Gives groups back to the nodes that are preferred for them, until the node stops.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(self: Arc<Self>) {
         let mut stopped = self.transport.stopped();
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -46,6 +46,7 @@ struct Inner {
     registry: Arc<Registry>,
     leaderships: Arc<Leaderships>,
     incomplete: Arc<Incomplete>,
+    handover: Arc<Handover>,
     calls: Arc<CallSlot>,
 }
 
@@ -83,14 +84,23 @@ impl RaftNode {
             wake,
         };
         tokio::spawn(succession.run());
-        let handover = Handover {
+        let handover = Arc::new(Handover {
             transport: transport.clone(),
             registry: registry.clone(),
             incomplete: incomplete.clone(),
+        });
+        tokio::spawn(handover.clone().run());
+        let inner = Inner {
+            options,
+            config,
+            hard,
+            transport,
+            registry,
+            leaderships,
+            incomplete,
+            handover,
+            calls,
         };
-        tokio::spawn(handover.run());
-        let inner =
-            Inner { options, config, hard, transport, registry, leaderships, incomplete, calls };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -139,12 +149,9 @@ impl RaftNode {
             status,
             role,
         };
-        let timing = node.options.timing.clone();
         let status = statuses;
         let group = Group::new(GroupParts {
             id,
-            me,
-            timing,
             raft,
             log: port,
             signals,
@@ -251,13 +258,7 @@ impl RaftNode {
     /// Hands every group that this node leads to another voter that is ready for it, for at most `limit`:
     /// the last thing before a planned stop, while requests are still served.
     pub async fn hand_over(&self, limit: Duration) {
-        let Inner { transport, registry, incomplete, .. } = &*self.inner;
-        let handover = Handover {
-            transport: transport.clone(),
-            registry: registry.clone(),
-            incomplete: incomplete.clone(),
-        };
-        handover.all(limit).await;
+        self.inner.handover.all(limit).await;
     }
 
     /// Closes every group and every connection. Returns once no port is in use any more.

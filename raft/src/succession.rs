@@ -101,8 +101,8 @@ impl Succession {
         let before = std::mem::take(watches);
         let heartbeat = self.transport.timing().heartbeat();
         for group in self.registry.all() {
-            let status = group.status().borrow().clone();
-            let id = group.id();
+            let (id, watched) = (group.id(), group.status());
+            let status = watched.borrow();
             if status.fault.is_some() {
                 continue;
             }
@@ -117,19 +117,14 @@ impl Succession {
             }
             let standing = self.leaderships.standing(id, status.leader, status.term);
             let me = self.transport.me();
-            let turn = turn(id, me, group.preferred(), &status, |node| self.is_dead(node));
+            let turn = || turn(id, me, group.preferred(), &status, |node| self.is_dead(node));
             let old = before.get(&id).copied();
-            let (watch, step) =
-                decide(old, (status.term, standing), turn, heartbeat, Instant::now());
-            if let Watch::Orphan(orphan) = watch {
-                let due = orphan.release.unwrap_or(orphan.stand);
-                if turn.is_some() {
-                    next = earlier(next, due);
-                }
-            }
+            let of = (status.term, standing);
+            let (watch, step, due) = decide(old, of, turn, heartbeat, Instant::now());
+            next = due.map_or(next, |due| earlier(next, due));
             if step != Step::Nothing {
                 // Not awaited: a group waits for its disk, and the others must not.
-                tokio::spawn(act(group, status.term, step));
+                tokio::spawn(act(group.clone(), status.term, step));
             }
             watches.insert(id, watch);
         }
@@ -185,9 +180,6 @@ fn turn(
     }
     let live: Vec<_> =
         voters.iter().copied().filter(|node| *node == me || !is_dead(*node)).collect();
-    if preferred == Some(me) {
-        return Some(0);
-    }
     let offset = group.spread() as usize % live.len();
     let others = live.iter().cycle().skip(offset).take(live.len());
     let preferred = preferred.filter(|node| live.contains(node));
@@ -196,22 +188,23 @@ fn turn(
     order.into_iter().position(|node| node == me).map(|place| place as u32)
 }
 
-/// What becomes of a group that this node does not lead.
+/// What becomes of a group that this node does not lead, and when to look at it again.
 fn decide(
     old: Option<Watch>,
     of: (u64, Standing),
-    turn: Option<u32>,
+    turn: impl FnOnce() -> Option<u32>,
     heartbeat: Duration,
     now: Instant,
-) -> (Watch, Step) {
+) -> (Watch, Step, Option<Instant>) {
     let grace = match (old, of.1) {
-        (_, Standing::Led | Standing::Unclear) => return (Watch::Led, Step::Nothing),
+        (_, Standing::Led | Standing::Unclear) => return (Watch::Led, Step::Nothing, None),
         (_, Standing::Gone) => Duration::ZERO,
         // At the start of a node there is no candidate that is about to win.
         (None, Standing::Vacant) => Duration::ZERO,
         // A leader of this moment may not have said so yet.
         (_, Standing::Vacant | Standing::Unclaimed) => 2 * heartbeat,
     };
+    let turn = turn();
     let mut orphan = match old {
         Some(Watch::Orphan(orphan)) if orphan.of == of => orphan,
         _ => {
@@ -219,18 +212,19 @@ fn decide(
             Orphan { of, release: Some(release), stand: release + wait(turn), attempts: 0 }
         }
     };
-    if turn.is_some() && now >= orphan.stand {
+    let step = if turn.is_some() && now >= orphan.stand {
         let pause = (RETRY_FIRST * 2_u32.pow(orphan.attempts.min(8))).min(RETRY_LAST);
         orphan.stand = now + pause.mul_f64(rand::random_range(0.75..1.25)) + wait(turn);
         orphan.attempts += 1;
         orphan.release = None;
-        return (Watch::Orphan(orphan), Step::Stand);
-    }
-    let step = match orphan.release.take_if(|release| now >= *release) {
-        Some(_) => Step::Release,
-        None => Step::Nothing,
+        Step::Stand
+    } else if orphan.release.take_if(|release| now >= *release).is_some() {
+        Step::Release
+    } else {
+        Step::Nothing
     };
-    (Watch::Orphan(orphan), step)
+    let due = turn.map(|_| orphan.release.unwrap_or(orphan.stand));
+    (Watch::Orphan(orphan), step, due)
 }
 
 fn wait(turn: Option<u32>) -> Duration {
@@ -304,24 +298,25 @@ mod tests {
     async fn a_dead_leader_is_succeeded_at_once_and_a_silent_one_after_a_grace() {
         let now = Instant::now();
         let gone = (5, Standing::Gone);
-        let (_, step) = decide(Some(Watch::Led), gone, Some(0), BEAT, now);
+        let (_, step, _) = decide(Some(Watch::Led), gone, || Some(0), BEAT, now);
         assert_eq!(step, Step::Stand);
-        let (second, step) = decide(Some(Watch::Led), gone, Some(1), BEAT, now);
+        let (second, step, _) = decide(Some(Watch::Led), gone, || Some(1), BEAT, now);
         assert_eq!(step, Step::Release, "voters may vote before it is their own turn");
-        let (second, step) = decide(Some(second), gone, Some(1), BEAT, now);
+        let (second, step, _) = decide(Some(second), gone, || Some(1), BEAT, now);
         assert_eq!(step, Step::Nothing, "they are told once");
-        let (_, step) = decide(Some(second), gone, Some(1), BEAT, now + TURN);
+        let (_, step, _) = decide(Some(second), gone, || Some(1), BEAT, now + TURN);
         assert_eq!(step, Step::Stand);
         let silent = (5, Standing::Unclaimed);
-        let (watch, step) = decide(Some(Watch::Led), silent, Some(0), BEAT, now);
+        let (watch, step, _) = decide(Some(Watch::Led), silent, || Some(0), BEAT, now);
         assert_eq!(step, Step::Nothing);
-        let (_, step) = decide(Some(watch), silent, Some(0), BEAT, now + 2 * BEAT);
+        let (_, step, _) = decide(Some(watch), silent, || Some(0), BEAT, now + 2 * BEAT);
         assert_eq!(step, Step::Stand);
-        let (watch, step) = decide(None, (0, Standing::Vacant), Some(0), BEAT, now);
+        let (watch, step, _) = decide(None, (0, Standing::Vacant), || Some(0), BEAT, now);
         assert_eq!(step, Step::Stand, "a new group");
-        let (watch, step) = decide(Some(watch), (0, Standing::Vacant), Some(0), BEAT, now);
+        let (watch, step, _) = decide(Some(watch), (0, Standing::Vacant), || Some(0), BEAT, now);
         assert_eq!(step, Step::Nothing, "not again at once");
-        let (_, step) = decide(Some(watch), (1, Standing::Led), Some(0), BEAT, now + BEAT * 100);
+        let (_, step, _) =
+            decide(Some(watch), (1, Standing::Led), || Some(0), BEAT, now + BEAT * 100);
         assert_eq!(step, Step::Nothing);
     }
 
@@ -331,7 +326,7 @@ mod tests {
         let mut watch = None;
         let mut stood = Vec::new();
         for _ in 0..20_000 {
-            let (next, step) = decide(watch, (0, Standing::Vacant), Some(0), BEAT, now);
+            let (next, step, _) = decide(watch, (0, Standing::Vacant), || Some(0), BEAT, now);
             watch = Some(next);
             if step == Step::Stand {
                 stood.push(now);
