@@ -1,6 +1,6 @@
 //! A blocking client that does as little as it can.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -88,14 +88,30 @@ impl Client {
         self.send(&request, 4);
     }
 
-    /// Reads a whole response into `buffer` without a look at it; its bytes, without their length.
+    /// Reads a whole response into `buffer` without a look at it; its bytes, without their length. Does
+    /// not sleep meanwhile: to be woken would be the sender's work, once per response or per segment as
+    /// it happens.
     pub(crate) fn take(&mut self, buffer: &mut Vec<u8>) -> usize {
         let mut length = [0; 4];
-        self.stream.read_exact(&mut length).unwrap();
+        self.stream.set_nonblocking(true).unwrap();
+        self.fill(&mut length);
         let length = i32::from_be_bytes(length) as usize;
         buffer.resize(buffer.len().max(length), 0);
-        self.stream.read_exact(&mut buffer[..length]).unwrap();
+        self.fill(&mut buffer[..length]);
+        self.stream.set_nonblocking(false).unwrap();
         length
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) {
+        let mut have = 0;
+        while have < buffer.len() {
+            match self.stream.read(&mut buffer[have..]) {
+                Ok(0) => panic!("the connection was closed"),
+                Ok(count) => have += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// The bytes of the records asked for, and the offset after them.

@@ -8,8 +8,8 @@ use std::io::{self, IoSlice};
 
 use memmap2::{MmapMut, MmapOptions};
 
-/// Where a map begins is a multiple of this, on every system that there is.
-const PAGE_BYTES: u64 = 64 << 10;
+/// Where a map begins is a multiple of this, and should end there: a huge page, where files can have them.
+pub(super) const PAGE_BYTES: u64 = 2 << 20;
 
 /// The bytes of a file from some position on, as far as they are mapped.
 #[derive(Debug)]
@@ -23,7 +23,11 @@ impl FileMap {
     pub(super) fn of(file: &File, from: u64, upto: u64) -> io::Result<Self> {
         let start = from / PAGE_BYTES * PAGE_BYTES;
         let len = usize::try_from(upto - start).map_err(io::Error::other)?;
-        map(file, start, len).map(|map| Self { map, start })
+        let map = map(file, start, len)?;
+        // Where files can have huge pages it takes far fewer page faults; elsewhere it is refused.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Ok(Self { map, start })
     }
 
     /// Whether the bytes up to `end` can be stored.
@@ -56,13 +60,14 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_in_the_file() {
+        const LEN: u64 = PAGE_BYTES * 2 + 70_000;
         let file = tempfile::tempfile().unwrap();
-        file.set_len(200_000).unwrap();
-        let mut map = FileMap::of(&file, 70_000, 200_000).unwrap();
-        assert!(map.reaches(200_000) && !map.reaches(200_001));
-        map.put(&[IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cd")], 199_996);
+        file.set_len(LEN).unwrap();
+        let mut map = FileMap::of(&file, PAGE_BYTES + 1, LEN).unwrap();
+        assert!(map.reaches(LEN) && !map.reaches(LEN + 1));
+        map.put(&[IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cd")], LEN - 4);
         let mut read = [0; 5];
-        file.read_exact_at(&mut read, 199_995).unwrap();
+        file.read_exact_at(&mut read, LEN - 5).unwrap();
         assert_eq!(&read, b"\0abcd");
     }
 }

@@ -31,6 +31,7 @@ mod segment;
 mod segment_files;
 mod segment_head;
 mod shared;
+mod slice_ends;
 mod space;
 mod sync_choice;
 mod syncer;

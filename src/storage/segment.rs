@@ -25,6 +25,7 @@ use super::open_files::OpenFiles;
 use super::remover::Remover;
 use super::segment_files::{FileToWrite, SegmentFiles};
 use super::segment_head::SegmentHead;
+use super::slice_ends::SliceEnds;
 use super::walker::{Cursor, Located, Step, Walker};
 use super::{LogError, LogOptions};
 use crate::model::{Offset, Timestamp};
@@ -56,6 +57,7 @@ pub(super) struct Segment {
     /// Bytes of a sealed segment, once known; else [`UNKNOWN`].
     sealed_len: AtomicU64,
     pub(super) checked: Checked,
+    pub(super) slice_ends: SliceEnds,
 }
 
 impl Segment {
@@ -116,6 +118,7 @@ impl Segment {
             files: SegmentFiles::new(index, Arc::clone(open_files)),
             sealed_len: AtomicU64::new(UNKNOWN),
             checked: Checked::nothing(),
+            slice_ends: SliceEnds::default(),
         }
     }
 
@@ -241,6 +244,16 @@ impl Segment {
         end: &End,
     ) -> Result<Walker, LogError> {
         let (position, cursor) = self.start_at(entry);
+        self.walker_from(position, cursor, end)
+    }
+
+    /// A walk over headers from the item at `position`, which is to continue `cursor`.
+    pub(super) fn walker_from(
+        &self,
+        position: u64,
+        cursor: Cursor,
+        end: &End,
+    ) -> Result<Walker, LogError> {
         Ok(Walker::headers(self.file()?, position, end.position, cursor))
     }
 
@@ -256,7 +269,7 @@ impl Segment {
     }
 
     /// Loads a sealed segment's index at first use and adds what is missing at its end.
-    fn complete_index(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
+    pub(super) fn complete_index(&self, end: &End, options: &LogOptions) -> Result<(), LogError> {
         let index = self.index();
         if index.is_complete() {
             return Ok(());

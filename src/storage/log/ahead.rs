@@ -45,6 +45,11 @@ impl Ahead {
     fn take(&self) -> bool {
         std::mem::take(&mut lock(&self.state).ready)
     }
+
+    /// The log is closed, or about to be.
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).closed
+    }
 }
 
 impl Inner {
@@ -74,13 +79,9 @@ impl Inner {
         self.dir.join("next").with_extension(TEMPORARY)
     }
 
-    /// Asks for the next segment's file if the active one is half full. Not tried again before the next
-    /// roll: a disk that refused it has other worries.
-    pub(super) fn prepare_next(self: &Arc<Self>) {
-        let (position, first_index) = {
-            let view = read(&self.view);
-            (view.end.position, view.active().head.first_index)
-        };
+    /// Asks for the next segment's file if the active one, from `first_index` on, is half full. Not tried
+    /// again before the next roll: a disk that refused it has other worries.
+    pub(super) fn prepare_next(self: &Arc<Self>, position: u64, first_index: u64) {
         if position < read(&self.roll).bytes / 2 || !self.storage.space.has_room() {
             return;
         }
@@ -140,9 +141,11 @@ impl Inner {
         disk.sync_data(&file)
     }
 
-    /// The log is about to be closed: gives the room back. Nothing is made when this returns, nor later.
+    /// The log is about to be closed: gives the room back. Nothing is made or made longer when this
+    /// returns, nor later.
     pub(super) fn stop_preparing(&self) {
         lock(&self.ahead.state).closed = true;
+        self.stop_cutting();
         let _making = lock(&self.ahead.making);
         if self.ahead.take() {
             self.remove_next();

@@ -22,6 +22,7 @@ use crate::storage::walker::{Cursor, Located};
 use crate::storage::{EntryBody, EntryId, LogEntry, LogError};
 use bytes::Bytes;
 
+use super::grow::Slot;
 use super::output::Output;
 use super::{Inner, Log};
 
@@ -29,9 +30,6 @@ use super::{Inner, Log};
 const STAMP_BYTES: usize = 16;
 /// `iovec`s that one `pwritev` takes on Linux (`IOV_MAX`).
 const IOVECS_MAX: usize = 1024;
-
-/// How much larger than those of others a relaxed log's steps of preallocation are.
-const RELAXED_STEPS: u64 = 8;
 
 /// Longest wait before an append on a full disk is tried again.
 const SPACE_WAIT: Duration = Duration::from_secs(1);
@@ -51,6 +49,8 @@ pub struct Appended {
 pub(super) struct Writer {
     /// Size of the active segment's file: behind the end it holds zeros.
     pub(super) allocated: u64,
+    /// More that was asked for.
+    pub(super) growing: Option<Slot>,
     pub(super) output: Output,
     pub(super) due: IndexDue,
     /// Timestamp of the active segment's first batch, [`Timestamp::NONE`] without a batch; `None`
@@ -101,10 +101,14 @@ impl Log {
         }
         let base_offsets = planned.iter().map(|p| p.item.offset()).collect();
         inner.cache.extend(planned.into_iter().map(Planned::into_cached).collect());
-        self.0.prepare_next();
+        let (end, last, first_index) = {
+            let view = read(&inner.view);
+            (view.end, view.last(), view.active().head.first_index)
+        };
+        self.0.grow_ahead(&mut writer, end.position);
+        self.0.prepare_next(end.position, first_index);
         self.0.flush_if_due();
-        let view = read(&inner.view);
-        Ok(Appended { base_offsets, end_offset: view.end.next_offset, last: view.last() })
+        Ok(Appended { base_offsets, end_offset: end.next_offset, last })
     }
 }
 
@@ -236,16 +240,11 @@ impl Inner {
         if need <= writer.allocated {
             return Ok(());
         }
-        let file = segment.file()?;
-        let options = &self.options;
-        let (least, most) = (options.preallocate_min_bytes, options.preallocate_max_bytes);
-        let space = &self.storage.space;
-        // Pages of a file that was just made longer are dearer to store into (measured on ext4).
-        let growth = if self.flush.is_relaxed() { RELAXED_STEPS } else { 1 };
-        // What one log has set aside is lost to the others.
-        let most = if space.has_room() { most * growth } else { least };
-        let step = (writer.allocated * growth).clamp(least, most.max(least));
-        let wish = (writer.allocated + step).min(read(&self.roll).bytes).max(need);
+        if self.take_grown(writer, need) {
+            return Ok(());
+        }
+        let (file, space) = (segment.file()?, &self.storage.space);
+        let wish = self.next_length(writer.allocated).max(need);
         for target in [wish, need] {
             let len = target - writer.allocated;
             let disk = &*self.storage.disk;
@@ -292,7 +291,7 @@ impl Inner {
                     // What was written in part must not be found behind a shorter entry later.
                     disk.set_len(&file, end.position)
                         .map_err(|e| self.fail("cut", &segment.path, e))?;
-                    writer.allocated = end.position;
+                    writer.set_allocated(end.position);
                     let needed_bytes = run.iter().map(|p| p.item.size() as u64).sum();
                     return Err(LogError::Full { path: segment.path.clone(), needed_bytes });
                 }

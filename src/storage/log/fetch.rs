@@ -5,6 +5,9 @@
 //!   ─► index: last entry within bytes, `upto` and before the next frame ─► headers to the last batch
 //!   ─► behind a frame again, until bytes or `upto` are used up
 //! ```
+//! Who goes on where the last answer ended, and takes so much that the index says where to end, is
+//! answered without a read of the log.
+//!
 //! **Invariant:** slices hold whole batches, in order, and no `J` frame; only the first batch may
 //! exceed the byte limit, and only on request (KIP-74).
 //! **Invariant:** a batch that is served had its CRC checked by this process, or was appended by it.
@@ -15,9 +18,11 @@ use std::sync::Arc;
 use crate::model::record_batch::BatchHeader;
 use crate::model::{Offset, Timestamp};
 use crate::storage::frame::Item;
+use crate::storage::index::{Index, IndexEntry};
 use crate::storage::locks::read;
+use crate::storage::slice_ends::Place;
 use crate::storage::walker::{Cursor, Located, Step, Walker};
-use crate::storage::{FileSlice, LogError};
+use crate::storage::{FileSlice, LogError, LogOptions};
 
 use super::view::Part;
 use super::{Inner, Log};
@@ -78,21 +83,31 @@ impl Log {
 
     /// Adds the part's slices; whether to go on with the next part.
     fn slice_part(&self, part: &Part, from: Offset, want: &mut Want) -> Result<bool, LogError> {
-        let segment = &part.segment;
-        let (mut walker, mut frames) =
-            segment.walk_from(&part.end, &self.0.options, |i| i.floor_offset(from))?;
         // Where the slice that is being made begins; none before `from` and behind a frame.
         let mut open: Option<(u64, Cursor)> = None;
+        let (mut walker, mut frames) = match self.known_start(part, from)? {
+            Some(place) => self.leap(part, &place, &mut open, want)?,
+            None => {
+                let find = |index: &Index| index.floor_offset(from);
+                part.segment.walk_from(&part.end, &self.0.options, find)?
+            }
+        };
         loop {
             let (at, cursor) = (walker.position, walker.cursor);
+            let here = Place { position: at, cursor, frames_before: frames };
+            if open.is_some_and(|(begin, _)| want.is_nearly_filled_by(at - begin, &self.0.options))
+            {
+                want.close(part, &mut open, here)?;
+                return Ok(false);
+            }
             let Some(located) = part.next(&mut walker)? else {
-                want.close(part, &mut open, at)?;
+                want.close(part, &mut open, here)?;
                 return Ok(true);
             };
             let size = located.item.size();
             match located.item {
                 Item::Frame(_) => {
-                    want.close(part, &mut open, at)?;
+                    want.close(part, &mut open, here)?;
                     frames += 1;
                 }
                 Item::Batch(header) if header.next_offset() <= from => {}
@@ -100,12 +115,15 @@ impl Log {
                     let used = (at - open.map_or(at, |(begin, _)| begin)) as usize;
                     let fits = used + size <= want.bytes || (want.one && open.is_none());
                     if header.base_offset >= want.upto || !fits {
-                        want.close(part, &mut open, at)?;
+                        want.close(part, &mut open, here)?;
                         return Ok(false);
                     }
                     if open.is_none() {
                         open = Some((at, cursor));
-                        self.jump(part, &mut walker, at, frames, want)?;
+                        let entry = furthest_entry(part, at, frames, want)?;
+                        if let Some(entry) = entry.filter(|e| e.position > walker.position) {
+                            walker = part.segment.walker_at(Some(&entry), &part.end)?;
+                        }
                     }
                     want.one = false;
                 }
@@ -113,30 +131,58 @@ impl Log {
         }
     }
 
-    /// Moves a walk that is behind the first batch of a slice to the last index entry up to which the
-    /// slice may go.
-    fn jump(
+    /// The place of `from` in the part, if an answer ended there.
+    fn known_start(&self, part: &Part, from: Offset) -> Result<Option<Place>, LogError> {
+        let place = part.segment.slice_ends.at(from);
+        let place = place.filter(|place| place.position < part.end.position);
+        if place.is_some() {
+            part.segment.complete_index(&part.end, &self.0.options)?;
+        }
+        Ok(place)
+    }
+
+    /// A walk from `place`, or where batches that were checked and go into the slice lie there, from
+    /// behind those; also how many frames lie before it.
+    fn leap(
         &self,
         part: &Part,
-        walker: &mut Walker,
-        begin: u64,
-        frames: u32,
-        want: &Want,
-    ) -> Result<(), LogError> {
-        let furthest = begin.saturating_add(want.bytes as u64).min(part.end.position);
-        let index = part.segment.index();
-        let entry = index.last_where(|e| {
-            e.position <= furthest
-                && e.position < part.end.position
-                && e.offset <= want.upto
-                && e.frames_before <= frames
+        place: &Place,
+        open: &mut Option<(u64, Cursor)>,
+        want: &mut Want,
+    ) -> Result<(Walker, u32), LogError> {
+        let &Place { position, cursor, frames_before } = place;
+        let segment = &part.segment;
+        let entry = furthest_entry(part, position, frames_before, want)?.filter(|entry| {
+            entry.position > position && segment.checked.covers(&(position..entry.position))
         });
-        let entry = entry.map_err(LogError::io("map", index.path()))?;
-        if let Some(entry) = entry.filter(|e| e.position > walker.position) {
-            *walker = part.segment.walker_at(Some(&entry), &part.end)?;
-        }
-        Ok(())
+        let walker = match entry {
+            Some(entry) => {
+                *open = Some((position, cursor));
+                want.one = false;
+                segment.walker_at(Some(&entry), &part.end)?
+            }
+            None => segment.walker_from(position, cursor, &part.end)?,
+        };
+        Ok((walker, frames_before))
     }
+}
+
+/// The last index entry up to which a slice may go that begins at `begin`, with no frame in between.
+fn furthest_entry(
+    part: &Part,
+    begin: u64,
+    frames: u32,
+    want: &Want,
+) -> Result<Option<IndexEntry>, LogError> {
+    let furthest = begin.saturating_add(want.bytes as u64).min(part.end.position);
+    let index = part.segment.index();
+    let entry = index.last_where(|e| {
+        e.position <= furthest
+            && e.position < part.end.position
+            && e.offset <= want.upto
+            && e.frames_before <= frames
+    });
+    entry.map_err(LogError::io("map", index.path()))
 }
 
 impl Inner {
@@ -184,18 +230,26 @@ impl Inner {
 }
 
 impl Want {
+    /// Whether a slice of `len` bytes leaves so little of what is wanted that the index has no entry in
+    /// the rest, and the rest is not worth a look.
+    fn is_nearly_filled_by(&self, len: u64, options: &LogOptions) -> bool {
+        let rest = (self.bytes as u64).saturating_sub(len);
+        rest < options.index_interval_bytes.min(self.bytes as u64 / 16)
+    }
+
     /// Ends the slice that is being made at `end`.
     fn close(
         &mut self,
         part: &Part,
         open: &mut Option<(u64, Cursor)>,
-        end: u64,
+        end: Place,
     ) -> Result<(), LogError> {
         if let Some((begin, cursor)) = open.take() {
-            part.check(begin..end, cursor)?;
-            let len = (end - begin) as usize;
+            part.check(begin..end.position, cursor)?;
+            let len = (end.position - begin) as usize;
             self.bytes = self.bytes.saturating_sub(len);
             self.slices.push(FileSlice::new(Arc::clone(&part.segment), begin, len));
+            part.segment.slice_ends.note(end);
         }
         Ok(())
     }

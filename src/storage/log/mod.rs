@@ -21,6 +21,7 @@ mod chain;
 mod compaction;
 mod fetch;
 mod flush;
+mod grow;
 mod history;
 mod membership;
 mod open;
@@ -95,7 +96,7 @@ struct Inner {
     on_volume: bool,
     checkpoint: Mutex<CheckpointFile>,
     clean_mark: CleanMark,
-    /// Held while closed segments are cut.
+    /// Held while closed segments are cut, and while the active one is made longer ahead of appends.
     cutting: Mutex<()>,
     /// The next segment's file.
     ahead: Ahead,

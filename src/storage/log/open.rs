@@ -108,6 +108,7 @@ impl Log {
             storage: storage.clone(),
             writer: Mutex::new(Writer {
                 allocated,
+                growing: None,
                 output: Output::default(),
                 due,
                 first_timestamp: None,

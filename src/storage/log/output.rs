@@ -47,26 +47,29 @@ impl Inner {
             _ if !self.flush.is_relaxed() => writer.output = Output::File,
             Output::FileOnly => {}
             Output::Map(map) if map.reaches(upto) => {}
-            Output::Map(_) | Output::File => {
-                writer.output = Output::File;
-                match self.map_rest(writer, segment, end) {
-                    Ok(map) => writer.output = Output::Map(map),
-                    Err(error) => {
-                        let path = segment.path.display();
-                        tracing::warn!(%error, %path, "a segment is written to without a map");
-                        writer.output = Output::FileOnly;
-                    }
+            Output::Map(_) | Output::File => match self.map_rest(writer, segment, end) {
+                Ok(map) => self.replace_map(writer, map),
+                Err(error) => {
+                    let path = segment.path.display();
+                    tracing::warn!(%error, %path, "a segment is written to without a map");
+                    writer.output = Output::FileOnly;
                 }
-            }
+            },
         }
     }
 
     fn map_rest(&self, writer: &Writer, segment: &Segment, end: &End) -> io::Result<FileMap> {
         let file = segment.file().map_err(io::Error::from)?;
-        // Another process may have left a file with holes; where there are none, this does nothing.
-        let (from, upto) = (end.position, writer.allocated);
-        self.storage.disk.allocate(&file, from, upto - from)?;
-        FileMap::of(&file, from, upto)
+        self.map_room(&file, end.position, writer.allocated)
+    }
+
+    /// Goes on with `map`. Undoing the old one's pages takes a while: nobody waits for that.
+    pub(super) fn replace_map(&self, writer: &mut Writer, map: FileMap) {
+        let old = std::mem::replace(&mut writer.output, Output::Map(map));
+        if let Output::Map(old) = old {
+            // Where there is no thread for it, it is undone here.
+            let _ = self.storage.background.run(move || drop(old));
+        }
     }
 
     /// Writes all of `slices` at `position` of `file`; returns their bytes.

@@ -61,7 +61,7 @@ impl Log {
 impl Writer {
     /// The next entries go to the beginning of `segment`.
     pub(super) fn begin_segment(&mut self, segment: &Segment, allocated: u64, now: Timestamp) {
-        self.allocated = allocated.max(segment.head_bytes);
+        self.set_allocated(allocated.max(segment.head_bytes));
         self.output = Output::default();
         self.due = IndexDue::after(None, segment.head_bytes);
         (self.first_timestamp, self.since) = (Some(Timestamp::NONE), now);

@@ -105,7 +105,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Waits until no closed segment is being cut; after the generation has changed, none will be.
+    /// Waits until no file is being cut or made longer beside the writer; after the generation has changed,
+    /// no closed one will be cut.
     pub(super) fn stop_cutting(&self) {
         drop(lock(&self.cutting));
     }

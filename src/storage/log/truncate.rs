@@ -60,6 +60,7 @@ impl Inner {
         self.stop_cutting();
         writer.output = Output::default();
         self.cache.truncate_from(next_index);
+        segment.slice_ends.forget_behind(end.position);
         self.lower_checkpoint(&segment, &end)?;
         for later in dropped.iter().rev() {
             later.delete(&Watched(self)).map_err(|e| self.failed("delete", e))?;
@@ -77,7 +78,8 @@ impl Inner {
         // A new log's own name is not on the disk before its first sync, which this may be.
         self.settle()?;
         segment.set_sealed_len(None);
-        (writer.allocated, writer.due, writer.first_timestamp) = (end.position, due, None);
+        writer.set_allocated(end.position);
+        (writer.due, writer.first_timestamp) = (due, None);
         self.note_durable(&end);
         Ok(())
     }

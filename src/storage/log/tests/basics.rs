@@ -303,3 +303,41 @@ fn a_thousand_small_logs_open_cheaply() {
         assert_eq!(recovery.cut_bytes, 0);
     }
 }
+
+#[test]
+fn room_is_taken_before_it_is_needed_and_never_for_what_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        roll: RollLimits { bytes: 20_000, ..small().roll },
+        preallocate_max_bytes: 2048,
+        ..small()
+    };
+    let (log, _) = Log::open(dir.path(), &identity(), options, &uncached(), None).unwrap();
+    let files = || {
+        let mut files: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|e| e == "log"));
+        files.sort();
+        files.iter().map(|path| path.metadata().unwrap().len()).collect::<Vec<_>>()
+    };
+    let mut ahead = 0;
+    for index in 0.. {
+        let before = files();
+        log.append(&[batch(1, index, 1, 100)]).unwrap();
+        let (end, now) = (log.segments().unwrap().last().unwrap().bytes, files());
+        if now.len() == 2 {
+            // The next one was made as a whole; the closed one keeps its room until the next sync.
+            break;
+        }
+        if now[0] > before[0] && end + 161 < before[0] {
+            ahead += 1;
+        }
+        assert!(now[0] >= (end + 1024).min(20_000) || now[0] < 4096, "{end} {now:?}");
+    }
+    assert!(ahead >= 6, "{ahead}");
+    log.sync_blocking().unwrap();
+    let closed = log.segments().unwrap()[0].bytes;
+    assert_eq!(files()[0], closed);
+    log.truncate_after(Some(20)).unwrap();
+    assert_eq!(files(), [log.segments().unwrap()[0].bytes]);
+}

@@ -82,6 +82,48 @@ fn a_long_fetch_is_few_slices() {
 }
 
 #[test]
+fn who_goes_on_is_answered_without_a_look_at_the_log() {
+    const BYTES: usize = 8 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { roll: RollLimits { bytes: 1 << 20, ..small().roll }, ..small() };
+    let (log, _) = Log::open(dir.path(), &identity(), options, &uncached(), None).unwrap();
+    log.append(&[blank(1, 0)]).unwrap();
+    let all: Vec<_> = (1..500).map(|index| batch(1, index, 1, 100)).collect();
+    let all = append_each(&log, &all);
+    let fetch = |from: &mut Offset| {
+        let slices = log.slices(*from, log.end_offset(), BYTES, true).unwrap();
+        assert!(slices_len(&slices) <= BYTES && slices_len(&slices) > BYTES * 15 / 16);
+        *from = from.advance((slices_len(&slices) / 161) as i64);
+        read_slices(&slices)
+    };
+    let mut from = Offset(0);
+    let mut found = fetch(&mut from);
+    // A look at the log would meet this.
+    let path = dir.path().join("00000000000000000000.log");
+    let sound = std::fs::read(&path).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let len = sound.len();
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xff; len], 0).unwrap();
+    let mut wrong = Vec::new();
+    let before = from;
+    for _ in 0..3 {
+        wrong.extend(fetch(&mut from));
+    }
+    assert!(wrong.iter().all(|byte| *byte == 0xff));
+    std::os::unix::fs::FileExt::write_all_at(&file, &sound, 0).unwrap();
+    from = before;
+    for _ in 0..3 {
+        found.extend(fetch(&mut from));
+    }
+    assert_eq!(found, batch_bytes(&all)[..found.len()]);
+    // Nor is a place of what was cut off taken for one.
+    log.truncate_after(Some(from.0 as u64)).unwrap();
+    log.append(&[blank(2, from.0 as u64 + 1), batch(2, from.0 as u64 + 2, 1, 7)]).unwrap();
+    let slices = log.slices(from, log.end_offset(), BYTES, true).unwrap();
+    assert_eq!(slices_len(&slices), 68);
+}
+
+#[test]
 fn headers_are_those_of_the_batches_in_range() {
     let dir = tempfile::tempdir().unwrap();
     let (log, all) = filled(dir.path());
