@@ -215,7 +215,7 @@ impl Verifier {
         } else if is_whole {
             // Not cut to its size yet.
         } else if bad.is_some() && walker.is_damage(end).map_err(io)? {
-            let what = format!("{}; a sound entry follows it", bad.unwrap_or_default());
+            let what = format!("{}; all of it was written once", bad.unwrap_or_default());
             self.problem(&segment.path, end, what);
         } else {
             self.report.torn_bytes += last.map_or(0, |last| last - end);

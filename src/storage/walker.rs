@@ -197,13 +197,25 @@ impl Walker {
         Ok(item.compare_crc(crc))
     }
 
-    /// Whether a sound item that continues the one at `position` (a bad one) lies right behind it,
-    /// going by its header's length; and if so whether no part of the bad one reads as never written.
+    /// Whether the item at `position`, a bad one, was written as a whole and changed since: no part of it,
+    /// nor of what follows it, reads as never written; or a sound item that continues it lies right
+    /// behind it, going by its header's length, and no part of it reads as never written.
     pub(super) fn is_damage(&mut self, position: u64) -> io::Result<bool> {
         let bytes = self.window.get(position, ITEM_HEADER_BYTES, self.end)?;
-        let Ok(item) = Item::parse(bytes) else { return Ok(false) };
-        let behind = position + item.size() as u64;
-        if behind + PREFIX_BYTES as u64 > self.end || self.has_unwritten_sector(position, behind)? {
+        let item = Item::parse(bytes);
+        let size = item.as_ref().map_or(ITEM_HEADER_BYTES, Item::size) as u64;
+        let behind = position + size;
+        if behind > self.end {
+            return Ok(false);
+        }
+        let Some(last) = self.last_nonzero(position)? else { return Ok(false) };
+        if !self.has_unwritten_sector(position, behind.max(last))? {
+            return Ok(true);
+        }
+        if item.is_err()
+            || behind + PREFIX_BYTES as u64 > self.end
+            || self.has_unwritten_sector(position, behind)?
+        {
             return Ok(false);
         }
         let bytes = self.window.get(behind, ITEM_HEADER_BYTES, self.end)?;
@@ -215,13 +227,15 @@ impl Walker {
     }
 
     /// Whether some 512-byte sector of the range ends in zeros, as one does that never reached the
-    /// disk: preallocated space reads as zeros.
+    /// disk: preallocated space reads as zeros. Of the last one, which the range may leave in the middle,
+    /// a zero at the end is enough: a copy that was broken off ends anywhere.
     fn has_unwritten_sector(&mut self, from: u64, to: u64) -> io::Result<bool> {
         const SECTOR: u64 = 512;
         let mut at = from;
         while at < to {
             let sector_end = ((at / SECTOR + 1) * SECTOR).min(to);
-            let tail = sector_end.saturating_sub(16).max(at);
+            let looked_at = if sector_end == to { 1 } else { 16 };
+            let tail = sector_end.saturating_sub(looked_at).max(at);
             let bytes = self.window.get(tail, (sector_end - tail) as usize, self.end)?;
             if bytes.iter().all(|b| *b == 0) {
                 return Ok(true);

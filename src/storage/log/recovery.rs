@@ -8,7 +8,7 @@
 //! | where | what it means | what is done |
 //! |---|---|---|
 //! | *p* below the recovery point, or *i* ≤ the durable hint | it was on disk once | `Corrupt`, or `Lost` if only zeros follow |
-//! | after it, a sound entry follows directly, and no sector of the bad one reads as never written | no unfinished write looks so: the bytes were changed | `Corrupt` |
+//! | after it, and no sector of the bad one reads as never written, nor of what follows, unless that is sound | no unfinished write looks so: the bytes were changed | `Corrupt` |
 //! | else | an append that no sync confirmed, stopped half-way; its pages reach the disk in any order | cut at *p* |
 //!
 //! **Invariant:** what is cut was never confirmed by a sync of this node.
@@ -87,7 +87,7 @@ pub(super) fn recover(
         return Err(missing(dir, &segment, &mut scan, hint)?);
     }
     if scan.bad.is_some() && scan.is_damage(&segment)? {
-        let what = format!("{}; a sound entry follows it", scan.bad.unwrap_or_default());
+        let what = format!("{}; all of it was written once", scan.bad.unwrap_or_default());
         return Err(segment.corrupt(end.position, what));
     }
     let disk = &*storage.disk;

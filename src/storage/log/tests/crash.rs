@@ -30,6 +30,11 @@ fn flip(dir: &Path, position: u64) {
     });
 }
 
+/// What ends at `end` was not written to its end.
+fn tear(dir: &Path, end: u64) {
+    damage(dir, |file| file.write_all_at(&[0; 3], end - 3).unwrap());
+}
+
 #[test]
 fn a_tail_torn_at_any_byte_is_cut_and_the_log_goes_on() {
     for last in [batch(1, 3, 1, 40), LogEntry::new(2, 3, EntryBody::Command("command".into()))] {
@@ -79,8 +84,9 @@ fn bytes_behind_a_cut_never_come_back() {
     ));
     let hostile = crate::model::record_batch::tests::opaque_batch(1, &payload);
     log.append(&[LogEntry::new(1, 1, EntryBody::Produced(hostile))]).unwrap();
+    let end = log.size_bytes().unwrap();
     drop(log);
-    flip(dir.path(), begin + 250);
+    tear(dir.path(), end);
     let (log, report) = open(dir.path());
     assert!(report.cut_bytes > 200);
     let more = append_each(&log, &[blank(1, 1)]);
@@ -109,16 +115,19 @@ fn without_a_recovery_point_the_hint_or_the_bytes_themselves_tell_damage() {
     let dir = tempfile::tempdir().unwrap();
     let (_, begin, end) = with_unsynced_tail(dir.path(), &batch(1, 3, 1, 40));
     std::fs::remove_file(dir.path().join("checkpoint")).unwrap();
-    // In the last entry: cut, unless the hint says that it was on disk.
-    flip(dir.path(), end - 3);
     let copy = tempfile::tempdir().unwrap();
     copy_dir(dir.path(), copy.path());
+    // The last entry is not all there: cut, unless the hint says that it was on disk.
+    tear(copy.path(), end);
     assert!(matches!(open_err(copy.path(), Some(3)), LogError::Corrupt { .. }));
     let (log, report) = open(copy.path());
-    assert_eq!((log.last().unwrap().index, report.cut_bytes), (2, end - begin));
+    assert_eq!((log.last().unwrap().index, report.cut_bytes), (2, end - 3 - begin));
     drop(log);
     // Cut now: no more damage, but still missing.
     assert!(matches!(open_err(copy.path(), Some(3)), LogError::Lost { missing_index: 3, .. }));
+    // It is all there, and damaged: not an unfinished write.
+    flip(dir.path(), end - 3);
+    assert!(matches!(open_err(dir.path(), None), LogError::Corrupt { .. }));
     flip(dir.path(), end - 3);
     // Before a sound entry, with no unwritten sector: not an unfinished write.
     flip(dir.path(), begin - 3);

@@ -86,11 +86,11 @@ fn a_flipped_bit_is_refused_or_harmless() {
                     let dir = scratch();
                     let to = dir.path().join("log");
                     image.leave(keep, &mut random, &to);
-                    // Behind the recovery point, a damaged last entry looks like an unfinished one.
                     let point = CheckpointFile::new(&to).read().unwrap();
                     let floor = point.map_or(0, |point| point.next_index);
-                    let Some(flipped) = flip_one(&to, &mut random) else { return Ok(()) };
-                    check_flipped(&to, allowed, floor).map_err(|what| format!("{flipped}: {what}"))
+                    let Some((path, at)) = flip_one(&to, &mut random) else { return Ok(()) };
+                    check_flipped(&to, allowed, at as u64, floor)
+                        .map_err(|what| format!("byte {at} of {}: {what}", path.display()))
                 });
             }
         });
@@ -99,7 +99,7 @@ fn a_flipped_bit_is_refused_or_harmless() {
 }
 
 /// Flips a bit of a log, mark, snapshot or checkpoint file; says where.
-fn flip_one(dir: &Path, random: &mut Random) -> Option<String> {
+fn flip_one(dir: &Path, random: &mut Random) -> Option<(PathBuf, usize)> {
     let paths = std::fs::read_dir(dir).ok()?.map(|entry| entry.unwrap().path());
     let counts = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -107,21 +107,29 @@ fn flip_one(dir: &Path, random: &mut Random) -> Option<String> {
     };
     let mut paths: Vec<PathBuf> = paths.filter(counts).collect();
     paths.sort();
-    let path = paths.get(random.below(paths.len()))?;
-    let mut bytes = std::fs::read(path).unwrap();
+    let path = paths.get(random.below(paths.len()))?.clone();
+    let mut bytes = std::fs::read(&path).unwrap();
     let (at, bit) = (random.below(bytes.len()), random.below(8));
     *bytes.get_mut(at)? ^= 1 << bit;
-    std::fs::write(path, bytes).unwrap();
-    Some(format!("byte {at} of {}", path.file_name().unwrap().to_string_lossy()))
+    std::fs::write(&path, bytes).unwrap();
+    Some((path, at))
 }
 
-fn check_flipped(dir: &Path, allowed: &Allowed, floor: u64) -> Result<(), String> {
+/// Only of an entry whose header was flipped, behind the recovery point and the log's last, is it not known
+/// that it was written as a whole: what its length says is not there.
+fn check_flipped(dir: &Path, allowed: &Allowed, at: u64, point: u64) -> Result<(), String> {
+    const HEADER_BYTES: u64 = 61;
     let refused = |error: LogError| match error {
         LogError::Corrupt { .. } | LogError::Lost { .. } | LogError::WrongIdentity { .. } => Ok(()),
         other => Err(format!("refused by {other}")),
     };
     match Log::open(dir, &identity(), small(), &uncached(), None) {
-        Ok((log, _)) => allowed.check_served(&log, floor),
+        Ok((log, _)) => {
+            let segments = log.segments().unwrap_or_default();
+            let end = segments.last().map_or(0, |segment| segment.bytes);
+            let in_header = (end..end + HEADER_BYTES).contains(&at);
+            allowed.check_served(&log, if in_header { point } else { u64::MAX })
+        }
         Err(error) => refused(error),
     }
 }
