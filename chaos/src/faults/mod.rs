@@ -8,6 +8,7 @@ mod kill_all;
 mod kill_leader;
 mod pause_leader;
 mod power_cut;
+mod restart;
 
 pub use fill_disk::FillDisk;
 pub use fill_log::FillLog;
@@ -15,6 +16,7 @@ pub use kill_all::KillAll;
 pub use kill_leader::KillLeader;
 pub use pause_leader::PauseLeader;
 pub use power_cut::PowerCut;
+pub use restart::Restart;
 
 use std::time::Duration;
 

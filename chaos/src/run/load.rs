@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::session::{TOPIC, partitions};
+use super::session::TOPIC;
 use crate::history::Recorder;
 use crate::workload::{
     GroupConsumer, GroupOptions, Producer, ProducerKind, ProducerOptions, Progress, read_committed,
@@ -34,12 +34,14 @@ pub(super) struct Cast {
     pub(super) volume_mib: Option<u64>,
     /// Keys of the nodes' configuration.
     pub(super) nodes: &'static [(&'static str, &'static str)],
+    /// Partitions that are written to.
+    pub(super) partitions: i32,
 }
 
 impl Cast {
     /// One idempotent producer.
     pub(super) const ONE_PRODUCER: Self =
-        Self { full: false, settings: &[], volume_mib: None, nodes: &[] };
+        Self { full: false, settings: &[], volume_mib: None, nodes: &[], partitions: 6 };
     /// Both kinds of producers and a group member.
     pub(super) const FULL: Self = Self { full: true, ..Self::ONE_PRODUCER };
 }
@@ -48,6 +50,7 @@ impl Cast {
 pub(super) struct Load {
     bootstrap: String,
     recorder: Arc<Recorder>,
+    partitions: Vec<i32>,
     idempotent: Producer,
     plain: Option<Producer>,
     member: Option<GroupConsumer>,
@@ -62,11 +65,12 @@ impl Load {
     ) -> Result<Self> {
         let settings: Vec<(String, String)> =
             cast.settings.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let partitions: Vec<i32> = (0..cast.partitions).collect();
         let producer = |name: &str, kind, rate_per_s| {
             let options = ProducerOptions {
                 bootstrap: bootstrap.to_owned(),
                 topic: TOPIC.to_owned(),
-                partitions: partitions(),
+                partitions: partitions.clone(),
                 name: name.to_owned(),
                 rate_per_s,
                 kind,
@@ -90,12 +94,22 @@ impl Load {
             member = Some(GroupConsumer::start(options, recorder.clone())?);
         }
         let bootstrap = bootstrap.to_owned();
-        Ok(Self { bootstrap, recorder: recorder.clone(), idempotent, plain, member })
+        Ok(Self { bootstrap, recorder: recorder.clone(), partitions, idempotent, plain, member })
     }
 
     /// How far the idempotent producer has come.
     pub(super) fn progress(&self) -> &Progress {
         self.idempotent.progress()
+    }
+
+    /// The partitions that are written to.
+    pub(super) fn partitions(&self) -> &[i32] {
+        &self.partitions
+    }
+
+    /// How often the group's member was given partitions; none if there is no group.
+    pub(super) fn rebalances(&self) -> Option<u64> {
+        self.member.as_ref().map(GroupConsumer::rebalances)
     }
 
     /// Waits until the group, if there is one, has committed anew.
@@ -112,12 +126,11 @@ impl Load {
         if self.member.is_none() {
             return Ok(None);
         }
-        let partitions = partitions();
         let found = read_committed(
             &self.bootstrap,
             TOPIC,
             GROUP,
-            &partitions,
+            &self.partitions,
             &self.recorder,
             GROUP_DEADLINE,
         )?;

@@ -1,20 +1,38 @@
 //! Figures taken from a history: latencies, and how long writes stood still around each fault.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
 use crate::history::{History, Outcome, Span};
 
-/// Latency of acknowledged sends, ms.
+/// How some times are spread, by nearest rank, ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Latency {
-    /// Median.
-    pub p50_ms: f64,
-    /// 99 of 100 are faster.
-    pub p99_ms: f64,
-    /// The slowest.
-    pub max_ms: f64,
+pub struct Percentiles {
+    /// Half are not longer.
+    pub p50: f64,
+    /// 99 of 100 are not longer.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+impl Percentiles {
+    pub(super) fn of(mut ms: Vec<f64>) -> Self {
+        ms.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| {
+            let rank = ((ms.len() as f64 * share).ceil() as usize).clamp(1, ms.len().max(1));
+            ms.get(rank - 1).copied().unwrap_or(0.0)
+        };
+        Self { p50: at(0.5), p99: at(0.99), max: at(1.0) }
+    }
+}
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms", self.p50, self.p99, self.max)
+    }
 }
 
 /// One fault as producers felt it.
@@ -40,19 +58,12 @@ pub struct FaultMeasure {
 /// When sends were acknowledged, by partition, µs ascending.
 type Acknowledged = BTreeMap<i32, Vec<u64>>;
 
-pub(super) fn latency(history: &History) -> Latency {
-    let mut us: Vec<u64> = history
-        .sends
-        .iter()
-        .filter(|send| matches!(send.outcome, Outcome::Ok { .. }))
-        .map(|send| send.end_us - send.begin_us)
-        .collect();
-    us.sort_unstable();
-    let at = |share: f64| {
-        let rank = ((us.len() as f64 * share).ceil() as usize).clamp(1, us.len().max(1));
-        us.get(rank - 1).map_or(0.0, |us| *us as f64 / 1000.0)
-    };
-    Latency { p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) }
+/// Of acknowledged sends.
+pub(super) fn latency(history: &History) -> Percentiles {
+    let sends = history.sends.iter();
+    let acknowledged = sends.filter(|send| matches!(send.outcome, Outcome::Ok { .. }));
+    let ms = acknowledged.map(|send| (send.end_us - send.begin_us) as f64 / 1000.0);
+    Percentiles::of(ms.collect())
 }
 
 pub(super) fn faults(history: &History) -> Vec<FaultMeasure> {
@@ -168,8 +179,10 @@ mod tests {
 
     #[test]
     fn latency_is_by_rank() {
-        assert_eq!(latency(&History::default()), Latency::default());
+        assert_eq!(latency(&History::default()), Percentiles::default());
         let latency = latency(&history(&[(0, 2_000), (0, 3_000)], &[]));
-        assert_eq!(latency, Latency { p50_ms: 1.0, p99_ms: 1.0, max_ms: 1.0 });
+        assert_eq!(latency, Percentiles { p50: 1.0, p99: 1.0, max: 1.0 });
+        let many = Percentiles::of((1..=100).rev().map(f64::from).collect());
+        assert_eq!(many, Percentiles { p50: 50.0, p99: 99.0, max: 100.0 });
     }
 }

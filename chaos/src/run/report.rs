@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{FaultMeasure, Latency};
+use super::{FaultMeasure, Percentiles};
 use crate::checkers::Finding;
 
 /// The result of a run.
@@ -25,10 +25,12 @@ pub struct Report {
     pub refused: usize,
     /// Sends whose outcome is unknown.
     pub unknown: usize,
+    /// How often the group's member was given partitions; none without a group.
+    pub rebalances: Option<u64>,
     /// Records read at the end.
     pub read: u64,
     /// Latency of acknowledged sends.
-    pub latency: Latency,
+    pub latency_ms: Percentiles,
     /// The faults.
     pub faults: Vec<FaultMeasure>,
     /// From the start of killed processes to all nodes ready, ms, by fault.
@@ -52,6 +54,34 @@ impl Report {
     pub(super) fn write_gap_bar(&mut self, bar_ms: f64) {
         for fault in self.faults.clone() {
             self.bar(&format!("write gap of {}", fault.fault), fault.write_gap_ms, bar_ms);
+        }
+    }
+
+    /// Holds the write gaps of all faults together against bars of their median, of 99 in 100, and of the
+    /// largest.
+    pub(super) fn write_gaps_bar(&mut self, [p50_ms, p99_ms, max_ms]: [f64; 3]) {
+        let Percentiles { p50, p99, max } = self.write_gaps();
+        self.bar("median of the write gaps", p50, p50_ms);
+        self.bar("write gap of 99 in 100 faults", p99, p99_ms);
+        self.bar("largest write gap", max, max_ms);
+    }
+
+    fn write_gaps(&self) -> Percentiles {
+        Percentiles::of(self.faults.iter().map(|fault| fault.write_gap_ms).collect())
+    }
+
+    /// Holds sends that did not end well against none.
+    pub(super) fn no_error_bar(&mut self) {
+        let failed = self.refused + self.unknown;
+        if failed > 0 {
+            self.missed.push(format!("{failed} sends ended in an error that the client showed"));
+        }
+    }
+
+    /// Holds rebalances of the group against the one of its beginning.
+    pub(super) fn no_rebalance_bar(&mut self) {
+        if let Some(count) = self.rebalances.filter(|count| *count > 1) {
+            self.missed.push(format!("the group's member was given partitions {count} times"));
         }
     }
 
@@ -79,8 +109,7 @@ impl fmt::Display for Report {
             "sends           {}: {} acknowledged, {} refused, {} unknown",
             self.sent, self.acknowledged, self.refused, self.unknown
         )?;
-        let Latency { p50_ms, p99_ms, max_ms } = self.latency;
-        writeln!(f, "latency         p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, max {max_ms:.0} ms")?;
+        writeln!(f, "latency         {}", self.latency_ms)?;
         for (fault, ready_ms) in self.faults.iter().zip(&self.ready_ms) {
             writeln!(
                 f,
@@ -93,6 +122,12 @@ impl fmt::Display for Report {
                 fault.gap_partition.unwrap_or(-1),
                 fault.acknowledged,
             )?;
+        }
+        if self.faults.len() > 2 {
+            writeln!(f, "write gaps      {}", self.write_gaps())?;
+        }
+        if let Some(count) = self.rebalances {
+            writeln!(f, "group           given partitions {count} time(s)")?;
         }
         writeln!(f, "read back       {} records", self.read)?;
         write!(f, "replicas        {} of equal hashes", self.replicas_compared)?;

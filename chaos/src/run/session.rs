@@ -19,8 +19,7 @@ use crate::workload::{create_topic, read_all};
 
 /// The topic that is written to.
 pub(super) const TOPIC: &str = "chaos";
-/// Its partitions; each has a replica on three nodes.
-const PARTITIONS: i32 = 6;
+/// Replicas of each of its partitions.
 const REPLICAS: i32 = 3;
 
 /// Bound on waiting for an empty cluster.
@@ -96,7 +95,7 @@ impl<'a> Session<'a> {
         cluster.start_all()?;
         cluster.wait_ready(START_DEADLINE)?;
         let start = begin.elapsed();
-        create_topic(&cluster.bootstrap(), TOPIC, PARTITIONS, REPLICAS)?;
+        create_topic(&cluster.bootstrap(), TOPIC, cast.partitions, REPLICAS)?;
         cluster.wait_led(TOPIC, RESUME_DEADLINE)?;
         let path = cluster.folder().join("history.jsonl");
         let run = format!("r{}", options.seed);
@@ -158,6 +157,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// The nodes.
+    pub(super) fn node_ids(&self) -> Vec<NodeId> {
+        self.cluster.nodes().iter().map(|node| node.id).collect()
+    }
+
     /// The nodes' processes.
     pub(super) fn pids(&self) -> Vec<Option<u32>> {
         self.cluster.nodes().iter().map(|node| node.pid()).collect()
@@ -165,7 +169,7 @@ impl<'a> Session<'a> {
 
     /// That many of the nodes, drawn from the seed.
     pub(super) fn pick_nodes(&mut self, count: usize) -> Vec<NodeId> {
-        let ids: Vec<NodeId> = self.cluster.nodes().iter().map(|node| node.id).collect();
+        let ids = self.node_ids();
         let picked = rand::seq::index::sample(&mut self.rng, ids.len(), count);
         picked.into_iter().map(|at| ids[at]).collect()
     }
@@ -196,8 +200,9 @@ impl<'a> Session<'a> {
             acknowledged: outcomes().filter(|one| matches!(one, Outcome::Ok { .. })).count(),
             refused: outcomes().filter(|one| matches!(one, Outcome::Fail { .. })).count(),
             unknown: outcomes().filter(|one| matches!(one, Outcome::Info { .. })).count(),
+            rebalances: judged.rebalances,
             read: judged.read,
-            latency: measure::latency(history),
+            latency_ms: measure::latency(history),
             faults: measure::faults(history),
             ready_ms,
             catch_up_ms: judged.catch_up.map(ms),
@@ -218,6 +223,7 @@ impl<'a> Session<'a> {
 
 struct Judged {
     history: History,
+    rebalances: Option<u64>,
     read: u64,
     catch_up: Option<Duration>,
     replicas_compared: usize,
@@ -232,13 +238,14 @@ fn judge(
     screen: &Screen,
 ) -> Result<Judged> {
     screen.doing("waiting for outstanding acknowledgements");
+    let (partitions, rebalances) = (load.partitions().to_vec(), load.rebalances());
     let mut missed = load.finish();
     screen.doing("waiting for the replicas to catch up");
     let catch_up = cluster.wait_caught_up(TOPIC, CATCH_UP_DEADLINE);
     let catch_up = catch_up.map_err(|error| missed.push(format!("{error:#}"))).ok();
     screen.doing("reading everything back");
     let read =
-        read_all(&cluster.bootstrap(), TOPIC, &partitions(), "reader", recorder, READ_DEADLINE)?;
+        read_all(&cluster.bootstrap(), TOPIC, &partitions, "reader", recorder, READ_DEADLINE)?;
     screen.done(format!("read {} records back", read.records));
     let history = recorder.finish()?;
     screen.doing("comparing replicas");
@@ -247,12 +254,8 @@ fn judge(
         Ok(found) => replicas_compared = found.values().map(Vec::len).sum(),
         Err(error) => missed.push(format!("{error:#}")),
     }
-    Ok(Judged { history, read: read.records, catch_up, replicas_compared, missed })
-}
-
-/// The topic's partitions.
-pub(super) fn partitions() -> Vec<i32> {
-    (0..PARTITIONS).collect()
+    let read = read.records;
+    Ok(Judged { history, rebalances, read, catch_up, replicas_compared, missed })
 }
 
 /// Where runs make their folders unless told otherwise: `target/chaos` in a source tree, else the

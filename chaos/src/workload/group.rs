@@ -7,7 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
@@ -18,6 +19,8 @@ use crate::history::{Commit, Committed, Event, Poll, Recorder};
 const POLL: Duration = Duration::from_millis(100);
 /// One request for committed offsets; the loop around it has the deadline.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Member = BaseConsumer<Given>;
 
 /// What to consume.
 #[derive(Clone, Debug)]
@@ -48,6 +51,24 @@ pub struct GroupConsumer {
 struct Counts {
     polled: AtomicU64,
     commits: AtomicU64,
+    rebalances: AtomicU64,
+}
+
+/// Counts what the member is given.
+struct Given(Arc<Counts>);
+
+impl ClientContext for Given {
+    fn error(&self, _error: KafkaError, _reason: &str) {
+        // Lost connections are what a run is about.
+    }
+}
+
+impl ConsumerContext for Given {
+    fn post_rebalance(&self, _client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if matches!(rebalance, Rebalance::Assign(_)) {
+            self.0.rebalances.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl GroupConsumer {
@@ -67,9 +88,10 @@ impl GroupConsumer {
         for (key, value) in &options.settings {
             config.set(key, value);
         }
-        let client: BaseConsumer = config.create().context("making a group member")?;
-        client.subscribe(&[&options.topic])?;
         let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
+        let client: Member =
+            config.create_with_context(Given(counts.clone())).context("making a group member")?;
+        client.subscribe(&[&options.topic])?;
         let (stopped, counted) = (stop.clone(), counts.clone());
         let thread = thread::Builder::new()
             .name(format!("group member {}", options.name))
@@ -81,6 +103,12 @@ impl GroupConsumer {
     #[must_use]
     pub fn polled(&self) -> u64 {
         self.counts.polled.load(Ordering::Relaxed)
+    }
+
+    /// How often it was given partitions: once, unless the group had to rebalance.
+    #[must_use]
+    pub fn rebalances(&self) -> u64 {
+        self.counts.rebalances.load(Ordering::Relaxed)
     }
 
     /// Commits acknowledged so far.
@@ -124,7 +152,7 @@ impl Drop for GroupConsumer {
 fn consume_until(
     stop: &AtomicBool,
     counts: &Counts,
-    client: &BaseConsumer,
+    client: &Member,
     options: &GroupOptions,
     recorder: &Recorder,
 ) -> Result<()> {
@@ -160,7 +188,7 @@ fn consume_until(
 
 /// Commits and waits; an error leaves the outcome open, so nothing is recorded.
 fn commit(
-    client: &BaseConsumer,
+    client: &Member,
     options: &GroupOptions,
     recorder: &Recorder,
     counts: &Counts,

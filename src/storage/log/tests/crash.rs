@@ -70,7 +70,6 @@ fn bytes_behind_a_cut_never_come_back() {
     let (log, _) = open(dir.path());
     let want = append_each(&log, &[blank(1, 0)]);
     log.sync_blocking().unwrap();
-    let begin = log.size_bytes().unwrap();
     // A record that holds what would be the log's next frame, right where it would be looked for
     // once a frame of 32 bytes took the torn batch's place.
     let mut payload = vec![1; 200];
