@@ -79,7 +79,7 @@ impl Watcher {
         }
         self.signals.term.store(metrics.current_term, Ordering::Relaxed);
         self.signals.acked.set(acked_at(metrics));
-        let mut leadership_changed = false;
+        let (mut leadership_changed, mut became_ready) = (false, false);
         self.status.send_if_modified(|status| {
             let before = (status.term, status.leader, status.is_leader);
             let mut fresh = self.status_of(metrics, status);
@@ -89,6 +89,7 @@ impl Watcher {
                 fresh.learners = Arc::new(config.learner_ids().collect());
             }
             leadership_changed = before != (fresh.term, fresh.leader, fresh.is_leader);
+            became_ready = fresh.leader_ready && !status.leader_ready;
             if status.fault.is_none()
                 && let Some(fault) = &fresh.fault
             {
@@ -106,6 +107,10 @@ impl Watcher {
             self.signals.abdicated.store(false, Ordering::Release);
             self.leaderships.set_local(self.group, local, status.is_leader);
             self.signals.announced.set(status.is_leader.then(Instant::now));
+        }
+        if became_ready {
+            // Not before now is this node named as the leader: a majority has confirmed it.
+            self.leaderships.touch();
         }
         self.publish_role();
     }
