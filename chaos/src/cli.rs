@@ -14,8 +14,8 @@ use crate::checkers::{Expectation, check};
 use crate::cluster::find_binary;
 use crate::history::History;
 use crate::run::{
-    FAILOVER_RATE_PER_S, Report, RunOptions, Screen, around, default_folder, demo, disk_full,
-    failover, kill_all, leader_kill, pause_leader, power_cut, rolling_restart,
+    FAILOVER_RATE_PER_S, Report, RunOptions, Screen, around, controller_kill, default_folder, demo,
+    disk_full, failover, kill_all, leader_kill, pause_leader, power_cut, rolling_restart,
 };
 
 /// Starts Jackdaw clusters, breaks them, and checks what clients saw.
@@ -54,6 +54,9 @@ enum Command {
     /// Stop every node (SIGTERM) and start it again, one after the other: no error, no gap of 300 ms, no
     /// rebalance.
     RollingRestart(RunArguments),
+    /// Kill the leader of the metadata, which coordinates the groups: a topic can be made a second later, and
+    /// no group rebalances.
+    ControllerKill(RunArguments),
     /// Kill every node at once under load and restart them; committed group offsets must survive.
     KillAll(RunArguments),
     /// Stop (SIGSTOP) the busiest leader and wake it once others lead.
@@ -151,6 +154,7 @@ impl Arguments {
                 report(failover, arguments, self.json)
             }
             Command::RollingRestart(arguments) => report(rolling_restart, arguments, self.json),
+            Command::ControllerKill(arguments) => report(controller_kill, arguments, self.json),
             Command::KillAll(arguments) => report(kill_all, arguments, self.json),
             Command::PauseLeader(arguments) => report(pause_leader, arguments, self.json),
             Command::DiskFull(arguments) => report(disk_full, arguments, self.json),

@@ -49,12 +49,12 @@ async fn there_are_no_controller_endpoints() {
 }
 
 #[tokio::test]
-async fn an_unknown_or_dead_controller_is_not_named() {
+async fn for_an_unknown_or_dead_controller_this_broker_is_named() {
     let port = cluster(2);
     port.alive.lock().unwrap().remove(&BrokerId(2));
     for controller in [None, Some(BrokerId(2))] {
         *port.controller.lock().unwrap() = controller;
         let response = ask(&port.context(), 0, &DescribeClusterRequest::default()).await;
-        assert_eq!(response.controller_id, -1);
+        assert_eq!(response.controller_id, 1, "this broker passes on what is asked");
     }
 }

@@ -75,11 +75,13 @@ fn alive_brokers(context: &MetadataContext) -> Vec<BrokerRegistration> {
     context.brokers().into_iter().filter_map(alive).collect()
 }
 
-/// The metadata leader, −1 where it is unknown or not among `brokers`.
+/// The metadata leader; where it is unknown or not among `brokers`, this broker, as one of Kafka's would name
+/// any: what is asked of it is passed on once there is a leader. Admin clients that are told of none ask
+/// again after minutes.
 pub(super) fn controller_id(context: &MetadataContext, brokers: &[BrokerRegistration]) -> i32 {
     let controller = context.port.controller();
     let listed = |id: &BrokerId| brokers.iter().any(|broker| broker.id == *id);
-    controller.filter(listed).map_or(-1, |id| id.0)
+    controller.filter(listed).unwrap_or(context.broker.id()).0
 }
 
 fn broker(broker: BrokerRegistration) -> MetadataResponseBroker {

@@ -5,6 +5,7 @@
 mod fill_disk;
 mod fill_log;
 mod kill_all;
+mod kill_controller;
 mod kill_leader;
 mod pause_leader;
 mod power_cut;
@@ -13,6 +14,7 @@ mod restart;
 pub use fill_disk::FillDisk;
 pub use fill_log::FillLog;
 pub use kill_all::KillAll;
+pub use kill_controller::KillController;
 pub use kill_leader::KillLeader;
 pub use pause_leader::PauseLeader;
 pub use power_cut::PowerCut;

@@ -10,6 +10,7 @@
 //! that repeats them.
 
 mod around;
+mod controller_kill;
 mod demo;
 mod disk_full;
 mod failover;
@@ -26,6 +27,7 @@ mod screen;
 mod session;
 
 pub use around::around;
+pub use controller_kill::controller_kill;
 pub use demo::demo;
 pub use disk_full::disk_full;
 pub(crate) use failover::RATE_PER_S as FAILOVER_RATE_PER_S;

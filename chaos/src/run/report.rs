@@ -93,7 +93,7 @@ impl Report {
     }
 
     /// Adds a sentence if `measured_ms` is not under the bar.
-    fn bar(&mut self, what: &str, measured_ms: f64, bar_ms: f64) {
+    pub(super) fn bar(&mut self, what: &str, measured_ms: f64, bar_ms: f64) {
         if measured_ms >= bar_ms {
             self.missed.push(format!("{what}: {measured_ms:.0} ms, the bar is {bar_ms:.0} ms"));
         }
