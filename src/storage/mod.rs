@@ -5,6 +5,7 @@
 //! **Invariant:** what was once reported as on disk is returned, or its loss is an error.
 
 mod background;
+mod bit_flip;
 mod cache;
 mod checked;
 mod checkpoint;

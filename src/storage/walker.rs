@@ -8,13 +8,17 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::frame::{FrameKind, ITEM_HEADER_BYTES, Item, PREFIX_BYTES};
+use super::bit_flip;
+use super::frame::{FRAME_HEADER_BYTES, FrameKind, ITEM_HEADER_BYTES, Item, PREFIX_BYTES};
 use crate::model::Offset;
 
 /// Bytes read at a time when only headers are wanted: about two index intervals.
 const HEADER_WINDOW_BYTES: usize = 8 << 10;
 /// Bytes read at a time when CRCs are checked.
 const CHECK_WINDOW_BYTES: usize = 256 << 10;
+
+/// What a disk writes as a whole or not at all.
+const SECTOR: u64 = 512;
 
 /// What the next item must continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,9 +183,14 @@ impl Walker {
         Ok(Step::Item(located))
     }
 
-    /// Checks in pieces: a damaged length must not make us allocate what it says.
     fn check_crc(&mut self, item: &Item, position: u64) -> io::Result<Result<(), String>> {
-        let header = self.window.get(position, ITEM_HEADER_BYTES, self.end)?;
+        let header = self.window.get(position, ITEM_HEADER_BYTES, self.end)?.to_vec();
+        Ok(item.compare_crc(self.crc_of(item, &header, position)?))
+    }
+
+    /// The CRC of the item at `position`, whose first bytes are, or should be, `header`. In pieces: a
+    /// damaged length must not make us allocate what it says.
+    fn crc_of(&mut self, item: &Item, header: &[u8], position: u64) -> io::Result<u32> {
         let (mut crc, skip) = item.crc_start(header);
         let end = position + item.size() as u64;
         let mut at = position + skip as u64;
@@ -189,20 +198,26 @@ impl Walker {
             let want = (CHECK_WINDOW_BYTES / 2).min((end - at) as usize);
             let bytes = self.window.get(at, want, self.end)?;
             if bytes.is_empty() {
-                return Ok(Err("the file ends inside of it".to_owned()));
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut"));
             }
             crc = crc32c::crc32c_append(crc, bytes);
             at += bytes.len() as u64;
         }
-        Ok(item.compare_crc(crc))
+        Ok(crc)
     }
 
-    /// Whether the item at `position`, a bad one, was written as a whole and changed since: no part of it,
-    /// nor of what follows it, reads as never written; or a sound item that continues it lies right
-    /// behind it, going by its header's length, and no part of it reads as never written.
+    /// Whether the item at `position`, a bad one, was written as a whole and changed since:
+    ///
+    /// * it would be sound if one bit of it were another,
+    /// * or no part of it, nor of what follows it, reads as never written,
+    /// * or no part of it does, and a sound item that continues it lies right behind it, going by its
+    ///   header's length.
     pub(super) fn is_damage(&mut self, position: u64) -> io::Result<bool> {
         let bytes = self.window.get(position, ITEM_HEADER_BYTES, self.end)?;
         let item = Item::parse(bytes);
+        if self.is_one_bit_off(position)? {
+            return Ok(true);
+        }
         let size = item.as_ref().map_or(ITEM_HEADER_BYTES, Item::size) as u64;
         let behind = position + size;
         if behind > self.end {
@@ -226,11 +241,52 @@ impl Walker {
         Ok(self.check_crc(&next, behind)?.is_ok())
     }
 
+    /// Whether the bad item at `position` would be sound, and continue the walk, with one bit changed in
+    /// what was written of it.
+    fn is_one_bit_off(&mut self, position: u64) -> io::Result<bool> {
+        let header = self.window.get(position, ITEM_HEADER_BYTES, self.end)?.to_vec();
+        // What says how long the item is, and what its CRC does not cover, is tried out.
+        for bit in 0..header.len().min(FRAME_HEADER_BYTES) * 8 {
+            let mut changed = header.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            if let Some(item) = self.continuing(&changed, position)
+                && self.crc_of(&item, &changed, position)? == item.crc()
+            {
+                return self.is_written_at(position + (bit / 8) as u64, position, &item);
+            }
+        }
+        let Some(item) = self.continuing(&header, position) else { return Ok(false) };
+        let computed = self.crc_of(&item, &header, position)?;
+        match bit_flip::find(item.crc(), computed, item.size() as u64) {
+            Some(from_end) => {
+                let at = position + item.size() as u64 - 1 - from_end;
+                self.is_written_at(at, position, &item)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Whether the item's part of the sector with the byte `at` holds something: where it does not, the
+    /// one bit may be all that the sector lacks.
+    fn is_written_at(&mut self, at: u64, position: u64, item: &Item) -> io::Result<bool> {
+        let sector = at / SECTOR * SECTOR;
+        let (from, to) = (sector.max(position), sector + SECTOR);
+        let to = to.min(position + item.size() as u64);
+        let bytes = self.window.get(from, (to - from) as usize, self.end)?;
+        Ok(bytes.iter().any(|byte| *byte != 0))
+    }
+
+    /// The item that begins with `header`, if it can be the next one and is all inside of the file.
+    fn continuing(&self, header: &[u8], position: u64) -> Option<Item> {
+        let item = Item::parse(header).ok()?;
+        let fits = position + item.size() as u64 <= self.end;
+        (fits && { self.cursor }.admit(&item).is_ok()).then_some(item)
+    }
+
     /// Whether some 512-byte sector of the range ends in zeros, as one does that never reached the
     /// disk: preallocated space reads as zeros. Of the last one, which the range may leave in the middle,
     /// a zero at the end is enough: a copy that was broken off ends anywhere.
     fn has_unwritten_sector(&mut self, from: u64, to: u64) -> io::Result<bool> {
-        const SECTOR: u64 = 512;
         let mut at = from;
         while at < to {
             let sector_end = ((at / SECTOR + 1) * SECTOR).min(to);

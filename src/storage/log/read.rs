@@ -109,9 +109,9 @@ impl Log {
         stop: u64,
         bytes_max: u64,
     ) -> Result<Vec<LogEntry>, LogError> {
-        let part = {
+        let (part, generation) = {
             let view = read(&self.0.view);
-            view.part(view.segment_of_index(first))?
+            (view.part(view.segment_of_index(first))?, view.generation)
         };
         let mut walker = self.walk_to_index(&part, first)?;
         let segment = &part.segment;
@@ -122,7 +122,10 @@ impl Log {
             let term_before = walker.cursor.term;
             let located = match walker.step().map_err(LogError::io("read", &segment.path))? {
                 Step::Item(located) => located,
-                Step::End => break,
+                Step::End if walker.position >= part.end.position => break,
+                // Cut off while this went there.
+                Step::End if read(&self.0.view).generation != generation => break,
+                Step::End => return Err(segment.corrupt(walker.position, "ends too early")),
                 Step::Bad(what) => return Err(segment.corrupt(walker.position, what)),
             };
             let size = located.item.size();

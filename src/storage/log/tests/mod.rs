@@ -84,6 +84,11 @@ fn batch(term: u64, index: u64, count: i32, bytes: usize) -> LogEntry {
     LogEntry::new(term, index, EntryBody::Produced(opaque_batch(count, &payload)))
 }
 
+/// As [`batch`], with a payload that looks as if it had never been written.
+fn hollow_batch(term: u64, index: u64, count: i32, bytes: usize) -> LogEntry {
+    LogEntry::new(term, index, EntryBody::Produced(opaque_batch(count, &vec![0; bytes])))
+}
+
 fn batch_at(term: u64, index: u64, timestamp: i64, bytes: usize) -> LogEntry {
     let LogEntry { id, body: EntryBody::Produced(bytes) } = batch(term, index, 1, bytes) else {
         panic!()
