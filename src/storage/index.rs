@@ -214,6 +214,18 @@ impl Index {
         })
     }
 
+    /// As [`Self::last_where`], and the entry behind it.
+    pub(super) fn last_where_and_next(
+        &self,
+        test: impl Fn(&IndexEntry) -> bool,
+    ) -> io::Result<Option<(IndexEntry, Option<IndexEntry>)>> {
+        self.look(|state| {
+            let next = self.partition(state, test);
+            let last = self.decode(state, next.checked_sub(1)?)?;
+            Some((last, (next < state.count).then(|| self.decode(state, next)).flatten()))
+        })
+    }
+
     /// What `with` finds in the entries, which are mapped for it.
     fn look<T>(&self, with: impl FnOnce(&State) -> T) -> io::Result<T> {
         {

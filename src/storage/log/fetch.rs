@@ -22,7 +22,7 @@ use crate::storage::index::{Index, IndexEntry};
 use crate::storage::locks::read;
 use crate::storage::slice_ends::Place;
 use crate::storage::walker::{Cursor, Located, Step, Walker};
-use crate::storage::{FileSlice, LogError, LogOptions};
+use crate::storage::{FileSlice, LogError};
 
 use super::view::Part;
 use super::{Inner, Log};
@@ -85,8 +85,21 @@ impl Log {
     fn slice_part(&self, part: &Part, from: Offset, want: &mut Want) -> Result<bool, LogError> {
         // Where the slice that is being made begins; none before `from` and behind a frame.
         let mut open: Option<(u64, Cursor)> = None;
+        // Where it is to end without a look at what follows.
+        let mut last: Option<u64> = None;
         let (mut walker, mut frames) = match self.known_start(part, from)? {
-            Some(place) => self.leap(part, &place, &mut open, want)?,
+            Some(Place { position, cursor, frames_before }) => {
+                let known = self.furthest(part, position, frames_before, want)?;
+                let checked = &part.segment.checked;
+                let known = known.filter(|leap| checked.covers(&(position..leap.entry.position)));
+                if let Some(leap) = known {
+                    (open, last) = (Some((position, cursor)), leap.last());
+                    want.one = false;
+                    (part.segment.walker_at(Some(&leap.entry), &part.end)?, frames_before)
+                } else {
+                    (part.segment.walker_from(position, cursor, &part.end)?, frames_before)
+                }
+            }
             None => {
                 let find = |index: &Index| index.floor_offset(from);
                 part.segment.walk_from(&part.end, &self.0.options, find)?
@@ -95,8 +108,7 @@ impl Log {
         loop {
             let (at, cursor) = (walker.position, walker.cursor);
             let here = Place { position: at, cursor, frames_before: frames };
-            if open.is_some_and(|(begin, _)| want.is_nearly_filled_by(at - begin, &self.0.options))
-            {
+            if last == Some(at) {
                 want.close(part, &mut open, here)?;
                 return Ok(false);
             }
@@ -120,9 +132,10 @@ impl Log {
                     }
                     if open.is_none() {
                         open = Some((at, cursor));
-                        let entry = furthest_entry(part, at, frames, want)?;
-                        if let Some(entry) = entry.filter(|e| e.position > walker.position) {
-                            walker = part.segment.walker_at(Some(&entry), &part.end)?;
+                        let leap = self.furthest(part, at, frames, want)?;
+                        if let Some(leap) = leap.filter(|l| l.entry.position >= walker.position) {
+                            last = leap.last();
+                            walker = part.segment.walker_at(Some(&leap.entry), &part.end)?;
                         }
                     }
                     want.one = false;
@@ -141,48 +154,44 @@ impl Log {
         Ok(place)
     }
 
-    /// A walk from `place`, or where batches that were checked and go into the slice lie there, from
-    /// behind those; also how many frames lie before it.
-    fn leap(
+    /// How far a slice may go that begins at `begin`, with no frame in between, by the index alone.
+    fn furthest(
         &self,
         part: &Part,
-        place: &Place,
-        open: &mut Option<(u64, Cursor)>,
-        want: &mut Want,
-    ) -> Result<(Walker, u32), LogError> {
-        let &Place { position, cursor, frames_before } = place;
-        let segment = &part.segment;
-        let entry = furthest_entry(part, position, frames_before, want)?.filter(|entry| {
-            entry.position > position && segment.checked.covers(&(position..entry.position))
+        begin: u64,
+        frames: u32,
+        want: &Want,
+    ) -> Result<Option<Leap>, LogError> {
+        let furthest = begin.saturating_add(want.bytes as u64).min(part.end.position);
+        let index = part.segment.index();
+        let found = index.last_where_and_next(|e| {
+            e.position <= furthest
+                && e.position < part.end.position
+                && e.offset <= want.upto
+                && e.frames_before <= frames
         });
-        let walker = match entry {
-            Some(entry) => {
-                *open = Some((position, cursor));
-                want.one = false;
-                segment.walker_at(Some(&entry), &part.end)?
-            }
-            None => segment.walker_from(position, cursor, &part.end)?,
-        };
-        Ok((walker, frames_before))
+        let found = found.map_err(LogError::io("map", index.path()))?;
+        let found = found.filter(|(entry, _)| entry.position > begin);
+        Ok(found.map(|(entry, next)| {
+            // Before the next entry less than its interval can fit: not worth a look, if much else does.
+            let is_little = self.0.options.index_interval_bytes <= want.bytes as u64 / 16;
+            let is_full = is_little && next.is_some_and(|next| next.position > furthest);
+            Leap { entry, is_full }
+        }))
     }
 }
 
-/// The last index entry up to which a slice may go that begins at `begin`, with no frame in between.
-fn furthest_entry(
-    part: &Part,
-    begin: u64,
-    frames: u32,
-    want: &Want,
-) -> Result<Option<IndexEntry>, LogError> {
-    let furthest = begin.saturating_add(want.bytes as u64).min(part.end.position);
-    let index = part.segment.index();
-    let entry = index.last_where(|e| {
-        e.position <= furthest
-            && e.position < part.end.position
-            && e.offset <= want.upto
-            && e.frames_before <= frames
-    });
-    entry.map_err(LogError::io("map", index.path()))
+/// An index entry up to which a slice goes.
+struct Leap {
+    entry: IndexEntry,
+    /// Next to nothing goes into the slice behind it.
+    is_full: bool,
+}
+
+impl Leap {
+    fn last(&self) -> Option<u64> {
+        self.is_full.then_some(self.entry.position)
+    }
 }
 
 impl Inner {
@@ -230,13 +239,6 @@ impl Inner {
 }
 
 impl Want {
-    /// Whether a slice of `len` bytes leaves so little of what is wanted that the index has no entry in
-    /// the rest, and the rest is not worth a look.
-    fn is_nearly_filled_by(&self, len: u64, options: &LogOptions) -> bool {
-        let rest = (self.bytes as u64).saturating_sub(len);
-        rest < options.index_interval_bytes.min(self.bytes as u64 / 16)
-    }
-
     /// Ends the slice that is being made at `end`.
     fn close(
         &mut self,

@@ -6,7 +6,7 @@
 //!
 //! * after [`FlushPolicy::Relaxed`]'s `messages` records,
 //! * `ms` after the first append that no sync covers,
-//! * after a roll, so that never more than about a segment has to be looked at after a crash.
+//! * after 32 MiB, and after a roll, so that never much more has to be looked at after a crash.
 //!
 //! A process that ends loses nothing by this: what is written is in the page cache. A machine that stops
 //! loses what no sync covered.
@@ -23,6 +23,10 @@ use crate::storage::locks::{lock, read, write};
 use crate::storage::{FlushPolicy, SyncDone};
 
 use super::{Inner, Log};
+
+/// Bytes that no sync covers before one is asked for, whatever the policy: all of them are read, and written
+/// again, after a stop that was not clean. As many may be appended while the sync runs.
+const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 
 /// A log's policy, and what it has led to.
 pub(super) struct Flush {
@@ -132,15 +136,17 @@ impl Inner {
             let view = read(&self.view);
             (view.end, view.active().head.first_index)
         };
-        let (durable, is_sealed) = {
+        let (durable, is_sealed, synced) = {
             let sync = lock(&self.sync);
-            (sync.durable, sync.sealed_before == active)
+            let point = sync.point.map(|(point, _)| point).filter(|p| p.segment == active);
+            (sync.durable, sync.sealed_before == active, point.map_or(0, |point| point.position))
         };
         if durable.next_index >= end.next_index && is_sealed {
             return;
         }
         let records = u64::try_from(end.next_offset.0 - durable.next_offset.0).unwrap_or(0);
-        if records >= messages || !is_sealed {
+        let bytes = end.position.saturating_sub(synced);
+        if records >= messages || bytes >= UNSYNCED_BYTES_MAX || !is_sealed {
             self.ask_for_sync();
         } else if ms != u64::MAX && !self.flush.timed.swap(true, Ordering::AcqRel) {
             self.watch_time(Duration::from_millis(ms));

@@ -8,7 +8,7 @@
 //! | where | what it means | what is done |
 //! |---|---|---|
 //! | *p* below the recovery point, or *i* ≤ the durable hint | it was on disk once | `Corrupt`, or `Lost` if only zeros follow |
-//! | after it, and no sector of the bad one reads as never written, nor of what follows, unless that is sound | no unfinished write looks so: the bytes were changed | `Corrupt` |
+//! | after it, and it was written as a whole ([`Walker::is_damage`]) | no unfinished write looks so: the bytes were changed | `Corrupt` |
 //! | else | an append that no sync confirmed, stopped half-way; its pages reach the disk in any order | cut at *p* |
 //!
 //! **Invariant:** what is cut was never confirmed by a sync of this node.

@@ -5,6 +5,7 @@
 //! **Invariant:** one entry per sealed segment, at least as large as what the segment holds (which may
 //! have become less since it was sealed).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::Timestamp;
@@ -52,6 +53,11 @@ impl SealedTimes {
         self.upto.partition_point(|largest| *largest < timestamp)
     }
 
+    /// How new the newest of the segments in `range` may be, all of them sealed.
+    pub(super) fn largest(&self, range: Range<usize>) -> Timestamp {
+        self.own[range].iter().copied().max().unwrap_or(Timestamp::NONE)
+    }
+
     /// How new the segment at `at` may be; `None` for the active one.
     pub(super) fn of_segment(&self, at: usize) -> Option<Timestamp> {
         self.own.get(at).copied()
@@ -74,6 +80,7 @@ mod tests {
         let found: Vec<usize> =
             [5, 10, 11, 30, 31, 41].iter().map(|t| times.first_reaching(Timestamp(*t))).collect();
         assert_eq!(found, [0, 0, 1, 1, 3, 4]);
+        assert_eq!((times.largest(0..3), times.largest(2..2)), (Timestamp(30), Timestamp::NONE));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::model::{Offset, Timestamp};
 use crate::storage::frame::Item;
+use crate::storage::locks::read;
 use crate::storage::{FileSlice, LogError, LogOptions};
 
 use super::Log;
@@ -49,17 +50,30 @@ impl Log {
         upto: Offset,
     ) -> Result<Option<(BatchPosition, FileSlice)>, LogError> {
         let start = self.start_offset();
-        let mut largest = Timestamp::NONE;
-        let mut next = self.0.first_part(start, upto)?;
-        while let Some(part) = next {
-            let whole = part.segment.head.base_offset >= start && part.end.next_offset <= upto;
-            largest = largest.max(match part.newest.filter(|_| whole) {
-                Some(newest) => newest,
-                None => part.max_timestamp_between(&self.0.options, start, upto)?,
-            });
-            next = self.0.part_after(&part, upto)?;
+        let Some((edges, mut largest)) = self.parts_between(start, upto)? else { return Ok(None) };
+        for part in edges {
+            largest = largest.max(part.max_timestamp_between(&self.0.options, start, upto)?);
         }
         self.offset_for_timestamp(largest, start, upto)
+    }
+
+    /// The first and the last part of `from..upto`, and how new the batches of those between may be; `None`
+    /// if there is nothing.
+    fn parts_between(
+        &self,
+        from: Offset,
+        upto: Offset,
+    ) -> Result<Option<(Vec<Part>, Timestamp)>, LogError> {
+        let view = read(&self.0.view);
+        let upto = upto.min(view.end.next_offset);
+        if from >= upto {
+            return Ok(None);
+        }
+        let first = view.segment_of_offset(from);
+        let last = view.segment_of_offset(upto.advance(-1));
+        let edges = (first..=last).step_by((last - first).max(1));
+        let edges: Result<Vec<Part>, LogError> = edges.map(|at| view.part(at)).collect();
+        Ok(Some((edges?, view.times.largest((first + 1).min(last)..last))))
     }
 
     fn find_batch(

@@ -124,6 +124,22 @@ fn who_goes_on_is_answered_without_a_look_at_the_log() {
 }
 
 #[test]
+fn what_does_not_fit_is_not_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { roll: RollLimits { bytes: 1 << 20, ..small().roll }, ..small() };
+    let (log, _) = Log::open(dir.path(), &identity(), options, &uncached(), None).unwrap();
+    log.append(&[blank(1, 0)]).unwrap();
+    append_each(&log, &(1..9).map(|index| batch(1, index, 1, 3000)).collect::<Vec<_>>());
+    let fetch = |from| slices_len(&log.slices(Offset(from), log.end_offset(), 4096, true).unwrap());
+    assert_eq!((fetch(0), fetch(1)), (3061, 3061));
+    let path = dir.path().join("00000000000000000000.log");
+    let len = path.metadata().unwrap().len();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xff; len as usize], 0).unwrap();
+    assert_eq!((fetch(2), fetch(3), fetch(4)), (3061, 3061, 3061));
+}
+
+#[test]
 fn headers_are_those_of_the_batches_in_range() {
     let dir = tempfile::tempdir().unwrap();
     let (log, all) = filled(dir.path());

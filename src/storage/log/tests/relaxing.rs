@@ -152,3 +152,15 @@ fn what_is_stored_through_maps_is_there_for_readers_and_after_a_kill() {
     let (log, report) = open(LATER).unwrap();
     assert_eq!((read_all(&log), report.clean), (want, true));
 }
+
+#[test]
+fn what_is_to_be_looked_at_after_a_stop_is_bounded_by_bytes_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(dir.path(), &identity(), wide(LATER), &uncached(), None).unwrap();
+    let bytes = 1 << 20;
+    for index in 0..40 {
+        assert_eq!(log.durable_end().next_index > 0, index >= 32, "{index}");
+        log.append(&[batch(1, index, 1, bytes)]).unwrap();
+        log.quiesce();
+    }
+}
