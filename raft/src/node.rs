@@ -13,7 +13,7 @@ use crate::adapter::{
     GroupSignals, LogStore, Machine, NetworkFactory, Raft, SnapshotBuilt, openraft_config,
 };
 use crate::call::{self, CallHandler, CallSlot};
-use crate::error::{CallError, RaftError};
+use crate::error::{CallError, HandoverError, RaftError};
 use crate::group::{Group, GroupParts, ended};
 use crate::handover::Handover;
 use crate::id::{GroupId, NodeId};
@@ -264,6 +264,13 @@ impl RaftNode {
     /// the last thing before a planned stop, while requests are still served.
     pub async fn hand_over(&self, limit: Duration) {
         self.inner.handover.all(limit).await;
+    }
+
+    /// Hands a group that this node leads to the node that is preferred for it, where that one could take
+    /// over now. Resolves once it leads.
+    pub async fn hand_to_preferred(&self, id: GroupId) -> Result<(), HandoverError> {
+        let group = self.group(id).ok_or(HandoverError::NotLeader)?;
+        self.inner.handover.to_preferred(&group).await
     }
 
     /// Closes every group and every connection. Returns once no port is in use any more.

@@ -9,6 +9,7 @@ mod args;
 mod client;
 mod cluster;
 mod consume;
+mod elect_leaders;
 mod failure;
 mod format;
 mod group;

@@ -1,17 +1,19 @@
 //! Three nodes: leaders and coordinators die, nothing acknowledged is lost.
 
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jackdaw_chaos::cluster::Cluster;
+use jackdaw_chaos::cluster::{Cluster, ClusterView, PartitionView};
 use jackdaw_chaos::history::Recorder;
 use jackdaw_chaos::run::{Report, RunOptions, Screen, kill_all, leader_kill, pause_leader};
 use jackdaw_chaos::workload::{GroupConsumer, GroupOptions, create_topic, read_committed};
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::support::{PATIENCE, binary, cluster, consumer, poll_until, records, retry, send_all};
+use super::support::{
+    PATIENCE, binary, cluster, consumer, options, poll_until, records, retry, send_all,
+};
 
 fn passes(run: fn(&RunOptions, &Screen) -> anyhow::Result<Report>) {
     let options = RunOptions {
@@ -69,6 +71,43 @@ fn the_status_names_leaders_and_high_watermarks() {
     assert!(partitions.iter().all(led), "{status}");
     assert!(partitions.iter().all(|one| one["replicas"].as_array().unwrap().len() == 3));
     assert_eq!(partitions[1]["high_watermark"], 7);
+}
+
+fn jackdaw(cluster: &Cluster, arguments: &[&str]) -> Output {
+    let bootstrap = cluster.bootstrap();
+    let command = [arguments, &["--json", "--bootstrap", bootstrap.as_str()]].concat();
+    Command::new(binary()).args(command).output().unwrap()
+}
+
+#[test]
+fn leaders_go_back_to_the_preferred_replicas_when_asked_for() {
+    // So long that nothing is given back by itself.
+    let options = options(3).set("raft.settle_ms", "600000");
+    let mut cluster = Cluster::start(&options, PATIENCE).unwrap();
+    create_topic(&cluster.bootstrap(), "swung", 6, 3).unwrap();
+    cluster.wait_led("swung", PATIENCE).unwrap();
+    let moved = |view: &ClusterView, node: i32| {
+        let preferred = |one: &&PartitionView| one.replicas[0] == node;
+        let mut partitions = view.partitions("swung").iter().filter(preferred);
+        partitions.all(|one| one.leader.is_some_and(|leader| leader != node))
+    };
+    let node = cluster.view().unwrap().partitions("swung")[0].replicas[0];
+    cluster.node_mut(node).kill().unwrap();
+    cluster.wait_view("its leaders are succeeded", PATIENCE, |view| moved(view, node)).unwrap();
+    cluster.node_mut(node).start().unwrap();
+
+    // The node that came back is not level at once: it is refused until it is.
+    wait_until(|| jackdaw(&cluster, &["topic", "elect-leaders"]).status.success());
+    let led = |view: &ClusterView| {
+        let mut partitions = view.partitions("swung").iter();
+        partitions.all(|one| one.leader == Some(one.replicas[0]))
+    };
+    cluster.wait_view("the preferred replicas lead", PATIENCE, led).unwrap();
+    let again = jackdaw(&cluster, &["topic", "elect-leaders", "swung", "--partition", "2"]);
+    let again: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again[0]["error"], "ELECTION_NOT_NEEDED");
+    let unknown = jackdaw(&cluster, &["topic", "elect-leaders", "swung", "--partition", "6"]);
+    assert!(!unknown.status.success(), "{unknown:?}");
 }
 
 #[test]
