@@ -50,6 +50,7 @@ mod adapter;
 mod blocking;
 mod call;
 mod codec;
+mod counts;
 mod entry;
 mod error;
 mod flushed;
@@ -85,6 +86,7 @@ pub use futures_util::future::BoxFuture;
 
 pub use call::CallHandler;
 pub use codec::DecodeError;
+pub use counts::NodeCounts;
 pub use entry::{Applied, Data, Entry, Payload, Reply, Snapshot};
 pub use error::{CallError, HandoverError, ProposeError, RaftError};
 pub use flushed::Flushed;

@@ -13,6 +13,7 @@ use crate::adapter::{
     GroupSignals, LogStore, Machine, NetworkFactory, Raft, SnapshotBuilt, openraft_config,
 };
 use crate::call::{self, CallHandler, CallSlot};
+use crate::counts::{Counts, NodeCounts};
 use crate::error::{CallError, HandoverError, RaftError};
 use crate::group::{Group, GroupParts, ended};
 use crate::handover::Handover;
@@ -48,6 +49,7 @@ struct Inner {
     incomplete: Arc<Incomplete>,
     handover: Arc<Handover>,
     calls: Arc<CallSlot>,
+    counts: Arc<Counts>,
 }
 
 impl RaftNode {
@@ -100,6 +102,7 @@ impl RaftNode {
             incomplete,
             handover,
             calls,
+            counts: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -146,6 +149,7 @@ impl RaftNode {
             raft: raft.clone(),
             signals: signals.clone(),
             leaderships: node.leaderships.clone(),
+            counts: node.counts.clone(),
             status,
             role,
         };
@@ -161,6 +165,7 @@ impl RaftNode {
             suffrage,
             in_use,
             transport: node.transport.clone(),
+            counts: node.counts.clone(),
             preferred,
         });
         group.elect_if_alone().await?;
@@ -232,6 +237,13 @@ impl RaftNode {
     /// fresh to a heartbeat whenever it is read.
     pub fn peers(&self) -> watch::Receiver<Arc<BTreeMap<NodeId, PeerStatus>>> {
         self.inner.transport.statuses()
+    }
+
+    /// How many groups are open here and led, and what came of elections and hand-overs so far.
+    pub fn counts(&self) -> NodeCounts {
+        let groups = self.inner.registry.all();
+        let led = groups.iter().filter(|group| group.status().borrow().is_leader).count();
+        self.inner.counts.read(groups.len(), led)
     }
 
     /// Serves calls by `handler` from now on.

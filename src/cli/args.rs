@@ -256,7 +256,11 @@ pub(super) enum GroupCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClusterCommand {
-    /// Show nodes, the metadata leader, and every partition's leader, replicas and high watermark.
+    /// Show nodes, the metadata leader, every partition's leader, replicas and high watermark, and of
+    /// those that lack a leader or a replica why, and what would repair them.
+    #[command(after_help = "Examples:\n  \
+        jackdaw cluster status\n  \
+        jackdaw cluster status --json --admin 127.0.0.1:8092")]
     Status,
 }
 

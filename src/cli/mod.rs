@@ -13,6 +13,7 @@ mod elect_leaders;
 mod failure;
 mod format;
 mod group;
+mod health;
 mod log;
 mod output;
 mod produce;

@@ -80,8 +80,14 @@ async fn a_group_is_handed_to_the_preferred_node_when_asked_for_and_able() {
     assert!(matches!(none, Err(HandoverError::NotLeader)), "{none:?}");
     let level = |status: &GroupStatus| status.is_level(preferred);
     until(&cluster.groups[2], "the preferred one is level", level).await;
+    let before = cluster.nodes[2].counts();
     within("a hand-over", cluster.nodes[2].hand_to_preferred(GROUP)).await.unwrap();
     until(&cluster.groups[1], "leads again", |status| status.leader_ready).await;
+    let after = cluster.nodes[2].counts();
+    assert_eq!((before.groups, before.led, after.led), (1, 1, 0));
+    assert_eq!(after.transfers_made, before.transfers_made + 1);
+    assert_eq!(after.transfers_failed, before.transfers_failed);
+    assert!(before.elections_won >= 1 && cluster.nodes[1].counts().elections_won >= 2);
 
     within("a transfer", cluster.groups[1].transfer_leader(NodeId(3))).await.unwrap();
     cluster.nodes[1].shutdown().await;
