@@ -36,6 +36,37 @@ pub enum RaftError {
     Shutdown,
 }
 
+/// A group was not handed over to the node that is preferred for it.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverError {
+    /// This node does not lead the group, or has no replica of it.
+    #[error("this node does not lead the group")]
+    NotLeader,
+    /// The preferred node leads, or none is preferred.
+    #[error("the preferred node leads")]
+    NotNeeded,
+    /// The preferred node is not heard.
+    #[error("node {0} is down")]
+    Unreachable(NodeId),
+    /// The preferred node's replica has no vote until it has its log back.
+    #[error("the replica of node {0} is being refilled")]
+    Refilling(NodeId),
+    /// The preferred node lacks too much of the log.
+    #[error("node {node} is {entries} entries behind")]
+    Behind {
+        /// The preferred node.
+        node: NodeId,
+        /// What it is not known to hold.
+        entries: u64,
+    },
+    /// The preferred node has no vote in the group.
+    #[error("node {0} is no voter of the group")]
+    NoVoter(NodeId),
+    /// It was asked to take over, and did not.
+    #[error("the hand-over failed: {0}")]
+    Failed(#[source] RaftError),
+}
+
 /// A proposal was not applied, as far as this node knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {

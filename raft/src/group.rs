@@ -11,6 +11,7 @@ use openraft::errors::{InitializeError, LinearizableReadError, RaftError as Open
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::adapter::{Completion, Fatal, GroupSignals, Raft, SnapshotBuilt};
+use crate::counts::Counts;
 use crate::entry::{Applied, Data};
 use crate::error::{ProposeError, RaftError};
 use crate::id::{GroupId, LogId, NodeId};
@@ -51,6 +52,7 @@ struct Inner {
     /// Ends once nothing uses the group's ports any more.
     in_use: Mutex<mpsc::Receiver<Infallible>>,
     transport: Arc<Transport>,
+    counts: Arc<Counts>,
     /// The voter that stands first where nobody leads.
     preferred: Option<NodeId>,
 }
@@ -68,6 +70,7 @@ pub(crate) struct GroupParts {
     pub(crate) suffrage: Suffrage,
     pub(crate) in_use: mpsc::Receiver<Infallible>,
     pub(crate) transport: Arc<Transport>,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) preferred: Option<NodeId>,
 }
 
@@ -86,6 +89,7 @@ impl Group {
             of_two: AtomicBool::new(false),
             in_use: Mutex::new(parts.in_use),
             transport: parts.transport,
+            counts: parts.counts,
             preferred: parts.preferred,
         };
         Self { inner: Arc::new(inner) }
@@ -154,6 +158,7 @@ impl Group {
         // Not before: a vote is saved after all appends, so that who has voted has had a log.
         self.set_suffrage(Suffrage::Voter);
         if initialized && alone {
+            self.inner.counts.stood();
             self.raft().trigger().elect(false).await.map_err(|fatal| ended(&fatal))?;
         }
         Ok(())
@@ -307,6 +312,7 @@ impl Group {
         if !self.may_lead() {
             return;
         }
+        self.inner.counts.stood();
         let alone = self.inner.status.borrow().voters.len() == 1;
         // An ended group cannot campaign, and its status says that it ended.
         let _ = self.raft().trigger().elect(!alone).await;
@@ -315,9 +321,8 @@ impl Group {
     /// Hands leadership to the voter `to`. Resolves once it leads. From the call on this node takes no
     /// writes; if `to` does not take over soon, whoever can is elected.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), RaftError> {
-        let mut status = self.inner.status.clone();
         {
-            let status = status.borrow_and_update();
+            let status = self.inner.status.borrow();
             if !status.is_leader {
                 return Err(RaftError::NotPossible("this node does not lead the group".into()));
             }
@@ -328,6 +333,13 @@ impl Group {
         if to == self.me() {
             return Ok(());
         }
+        let handed = self.abdicate_to(to).await;
+        self.inner.counts.transferred(handed.is_ok());
+        handed
+    }
+
+    async fn abdicate_to(&self, to: NodeId) -> Result<(), RaftError> {
+        let mut status = self.inner.status.clone();
         self.inner.signals.abdicated.store(true, Ordering::Release);
         self.inner.signals.abdicates.notify_one();
         self.raft().trigger().transfer_leader(to).await.map_err(|fatal| ended(&fatal))?;
@@ -382,6 +394,7 @@ impl Group {
             .raft()
             .with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([me]));
         if alone.await.map_err(|fatal| ended(&fatal))? {
+            self.inner.counts.stood();
             self.raft().trigger().elect(false).await.map_err(|fatal| ended(&fatal))?;
         }
         Ok(())

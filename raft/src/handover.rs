@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::time::MissedTickBehavior;
 
+use crate::error::HandoverError;
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
 use crate::incomplete::Incomplete;
@@ -24,8 +25,6 @@ const AT_ONCE: usize = 16;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups given back per look: a client's metadata are out of date for a moment after each.
 const GIVEN_BACK_MAX: usize = 100;
-/// A voter may lack so many entries and still take over: it is sent them before it stands.
-const LAG_MAX: u64 = 1_000;
 
 /// What hands groups over.
 pub(crate) struct Handover {
@@ -92,8 +91,37 @@ impl Handover {
         let link = self.transport.link(to)?;
         (has_settled(link.since())
             && self.is_able(group.id(), to)
-            && is_level(&group.status().borrow(), to))
+            && group.status().borrow().is_level(to))
         .then_some(to)
+    }
+
+    /// Hands a group over to the node that is preferred for it now, however short a time either has
+    /// been there.
+    pub(crate) async fn to_preferred(&self, group: &Group) -> Result<(), HandoverError> {
+        let to = {
+            let watched = group.status();
+            let status = watched.borrow();
+            if !status.is_leader {
+                return Err(HandoverError::NotLeader);
+            }
+            let to = group.preferred().ok_or(HandoverError::NotNeeded)?;
+            if to == self.transport.me() {
+                return Err(HandoverError::NotNeeded);
+            }
+            let dead = self.transport.timing().peer_dead();
+            if !self.transport.peer(to).is_some_and(|peer| peer.status(dead).alive) {
+                return Err(HandoverError::Unreachable(to));
+            }
+            if self.incomplete.contains(group.id(), to) {
+                return Err(HandoverError::Refilling(to));
+            }
+            if !status.is_level(to) {
+                let entries = status.lag(to).ok_or(HandoverError::NoVoter(to))?;
+                return Err(HandoverError::Behind { node: to, entries });
+            }
+            to
+        };
+        group.transfer_leader(to).await.map_err(HandoverError::Failed)
     }
 
     /// Whether a node lives and would take over: one without its whole log refuses.
@@ -127,17 +155,8 @@ fn successor(
         return None;
     }
     let others = status.voters.iter().copied().filter(|node| *node != me);
-    let able = others.filter(|node| is_alive(*node) && is_level(status, *node));
+    let able = others.filter(|node| is_alive(*node) && status.is_level(*node));
     able.max_by_key(|node| status.replication.get(node))
-}
-
-/// Whether `node` is a voter with nearly all of the log.
-fn is_level(status: &GroupStatus, node: NodeId) -> bool {
-    let lag = match (status.last, status.replication.get(&node)) {
-        (Some(last), Some(matched)) => last.saturating_sub(*matched),
-        _ => return false,
-    };
-    status.voters.contains(&node) && lag <= LAG_MAX
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@
 //!     and votes again only once it has all that may have been committed with its help
 //!     ([`Group::suffrage`]).
 //! 12. **Handing over**: [`RaftNode::hand_over`] gives away what a node leads before it stops; by itself it
-//!     gives groups back to the nodes that are preferred for them.
+//!     gives groups back to the nodes that are preferred for them, and [`RaftNode::hand_to_preferred`] does so
+//!     at once.
 //! 13. **The end**: [`RaftNode::close_group`] and [`RaftNode::shutdown`] return when no port is in
 //!     use any more.
 //!
@@ -49,6 +50,7 @@ mod adapter;
 mod blocking;
 mod call;
 mod codec;
+mod counts;
 mod entry;
 mod error;
 mod flushed;
@@ -84,8 +86,9 @@ pub use futures_util::future::BoxFuture;
 
 pub use call::CallHandler;
 pub use codec::DecodeError;
+pub use counts::NodeCounts;
 pub use entry::{Applied, Data, Entry, Payload, Reply, Snapshot};
-pub use error::{CallError, ProposeError, RaftError};
+pub use error::{CallError, HandoverError, ProposeError, RaftError};
 pub use flushed::Flushed;
 pub use group::Group;
 pub use id::{ClusterId, GroupId, LogId, NodeId};

@@ -13,7 +13,8 @@ use crate::adapter::{
     GroupSignals, LogStore, Machine, NetworkFactory, Raft, SnapshotBuilt, openraft_config,
 };
 use crate::call::{self, CallHandler, CallSlot};
-use crate::error::{CallError, RaftError};
+use crate::counts::{Counts, NodeCounts};
+use crate::error::{CallError, HandoverError, RaftError};
 use crate::group::{Group, GroupParts, ended};
 use crate::handover::Handover;
 use crate::id::{GroupId, NodeId};
@@ -48,6 +49,7 @@ struct Inner {
     incomplete: Arc<Incomplete>,
     handover: Arc<Handover>,
     calls: Arc<CallSlot>,
+    counts: Arc<Counts>,
 }
 
 impl RaftNode {
@@ -100,6 +102,7 @@ impl RaftNode {
             incomplete,
             handover,
             calls,
+            counts: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -146,6 +149,7 @@ impl RaftNode {
             raft: raft.clone(),
             signals: signals.clone(),
             leaderships: node.leaderships.clone(),
+            counts: node.counts.clone(),
             status,
             role,
         };
@@ -161,6 +165,7 @@ impl RaftNode {
             suffrage,
             in_use,
             transport: node.transport.clone(),
+            counts: node.counts.clone(),
             preferred,
         });
         group.elect_if_alone().await?;
@@ -234,6 +239,13 @@ impl RaftNode {
         self.inner.transport.statuses()
     }
 
+    /// How many groups are open here and led, and what came of elections and hand-overs so far.
+    pub fn counts(&self) -> NodeCounts {
+        let groups = self.inner.registry.all();
+        let led = groups.iter().filter(|group| group.status().borrow().is_leader).count();
+        self.inner.counts.read(groups.len(), led)
+    }
+
     /// Serves calls by `handler` from now on.
     pub fn serve_calls(&self, handler: Arc<dyn CallHandler>) {
         self.inner.calls.set(Some(handler));
@@ -264,6 +276,13 @@ impl RaftNode {
     /// the last thing before a planned stop, while requests are still served.
     pub async fn hand_over(&self, limit: Duration) {
         self.inner.handover.all(limit).await;
+    }
+
+    /// Hands a group that this node leads to the node that is preferred for it, where that one could take
+    /// over now. Resolves once it leads.
+    pub async fn hand_to_preferred(&self, id: GroupId) -> Result<(), HandoverError> {
+        let group = self.group(id).ok_or(HandoverError::NotLeader)?;
+        self.inner.handover.to_preferred(&group).await
     }
 
     /// Closes every group and every connection. Returns once no port is in use any more.

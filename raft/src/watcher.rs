@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::adapter::{
     Fatal, GroupSignals, Metrics, Raft, RaftStoredMembership, acked_at, from_log_id,
 };
+use crate::counts::Counts;
 use crate::id::{GroupId, NodeId};
 use crate::leadership::Leaderships;
 use crate::status::{GroupStatus, Leadership, Role};
@@ -22,6 +23,7 @@ pub(crate) struct Watcher {
     pub(crate) raft: Raft,
     pub(crate) signals: Arc<GroupSignals>,
     pub(crate) leaderships: Arc<Leaderships>,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) status: watch::Sender<GroupStatus>,
     pub(crate) role: watch::Sender<Role>,
 }
@@ -79,7 +81,7 @@ impl Watcher {
         }
         self.signals.term.store(metrics.current_term, Ordering::Relaxed);
         self.signals.acked.set(acked_at(metrics));
-        let (mut leadership_changed, mut became_ready) = (false, false);
+        let (mut leadership_changed, mut became_ready, mut won) = (false, false, false);
         self.status.send_if_modified(|status| {
             let before = (status.term, status.leader, status.is_leader);
             let mut fresh = self.status_of(metrics, status);
@@ -90,6 +92,7 @@ impl Watcher {
             }
             leadership_changed = before != (fresh.term, fresh.leader, fresh.is_leader);
             became_ready = fresh.leader_ready && !status.leader_ready;
+            won = fresh.is_leader && (!status.is_leader || status.term != fresh.term);
             if status.fault.is_none()
                 && let Some(fault) = &fresh.fault
             {
@@ -100,6 +103,9 @@ impl Watcher {
             *status = fresh;
             changed
         });
+        if won {
+            self.counts.won();
+        }
         if leadership_changed {
             let status = self.status.borrow().clone();
             let term = status.term;

@@ -2,8 +2,8 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{AdminError, ClusterView, NewTopic, TopicView};
-use crate::metrics::{DiskSample, SocketSample};
+use super::{AdminError, ClusterView, NewTopic, PartitionsAsked, PartitionsPage, TopicView};
+use crate::metrics::Readings;
 
 /// The broker as the HTTP endpoint sees it.
 pub trait AdminBackend: Send + Sync + 'static {
@@ -16,11 +16,11 @@ pub trait AdminBackend: Send + Sync + 'static {
     /// The cluster as this node knows it, with the positions of this node's own replicas.
     fn cluster(&self) -> ClusterView;
 
-    /// The Kafka listener's counts.
-    fn sockets(&self) -> SocketSample;
+    /// A page of the cluster's partitions, with what is wrong with each as far as this node knows.
+    fn partitions(&self, asked: PartitionsAsked) -> PartitionsPage;
 
-    /// How full the data folder's volume is.
-    fn disk(&self) -> DiskSample;
+    /// What the metrics show as of now.
+    fn readings(&self) -> Readings;
 
     /// Makes a topic and waits until the metadata group has decided.
     fn create_topic(&self, topic: NewTopic) -> BoxFuture<'_, Result<TopicView, AdminError>>;

@@ -8,11 +8,15 @@
 
 mod backend;
 mod error;
+mod health;
 mod router;
 mod view;
 
 pub use backend::AdminBackend;
 pub use error::{AdminError, AdminErrorKind};
+pub use health::{
+    HealthState, PartitionHealth, PartitionsAsked, PartitionsPage, ReplicaTrouble, Trouble,
+};
 pub use router::serve;
 pub use view::{
     ClusterView, MetadataView, NewTopic, NodeView, PartitionView, QuarantineState, QuarantineView,

@@ -5,6 +5,7 @@
 //! GET    /health/ready          200, or 503 with the reasons
 //! GET    /metrics               OpenMetrics text
 //! GET    /api/v1/cluster        ClusterView
+//! GET    /api/v1/partitions     PartitionsPage; ?unhealthy=true, ?after=orders-12, ?limit=1000
 //! GET    /api/v1/topics         [TopicView]
 //! POST   /api/v1/topics         NewTopic → 201 TopicView
 //! DELETE /api/v1/topics/{name}  204
@@ -15,20 +16,27 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::{AdminBackend, AdminError, AdminErrorKind, ClusterView, NewTopic, TopicView};
-use crate::metrics::{Metrics, ReplicaSample};
+use super::{
+    AdminBackend, AdminError, AdminErrorKind, ClusterView, NewTopic, PartitionsAsked,
+    PartitionsPage, TopicView,
+};
+use crate::metrics::Metrics;
 
 /// Largest request body: a topic with every setting takes a few hundred bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Partitions of a page, where the asker does not say, and at most.
+const PAGE_DEFAULT: usize = 1_000;
+const PAGE_MAX: usize = 10_000;
 
 struct App {
     backend: Arc<dyn AdminBackend>,
@@ -57,6 +65,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/api/v1/cluster", get(cluster))
+        .route("/api/v1/partitions", get(partitions))
         .route("/api/v1/topics", get(topics).post(create_topic))
         .route("/api/v1/topics/{name}", delete(delete_topic))
         .fallback(unknown_path)
@@ -76,17 +85,44 @@ async fn ready(State(app): Shared) -> Response {
 }
 
 async fn metrics(State(app): Shared) -> Response {
-    let cluster = app.backend.cluster();
-    let samples: Vec<ReplicaSample> = cluster.replicas.iter().map(ReplicaSample::from).collect();
-    let quarantined = cluster.quarantined.len();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let (sockets, disk) = (app.backend.sockets(), app.backend.disk());
-    let text = app.metrics.render(&samples, quarantined, sockets, disk);
+    let text = app.metrics.render(&app.backend.readings());
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 async fn cluster(State(app): Shared) -> Json<ClusterView> {
     Json(app.backend.cluster())
+}
+
+/// The query of `/api/v1/partitions`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartitionsQuery {
+    #[serde(default)]
+    unhealthy: bool,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn partitions(
+    State(app): Shared,
+    query: Result<Query<PartitionsQuery>, QueryRejection>,
+) -> Result<Json<PartitionsPage>, AdminError> {
+    let refused = |what: String| {
+        let hint = "try /api/v1/partitions?unhealthy=true&after=orders-12&limit=100";
+        AdminError::new(AdminErrorKind::Invalid, "INVALID_REQUEST", what, hint)
+    };
+    let Query(query) = query.map_err(|rejection| refused(rejection.body_text()))?;
+    let after = query.after.as_deref().map(|after| {
+        let (topic, index) = after.rsplit_once('-')?;
+        Some((topic.to_owned(), index.parse().ok()?))
+    });
+    if after == Some(None) {
+        return Err(refused("`after` names no partition".to_owned()));
+    }
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let asked = PartitionsAsked { unhealthy: query.unhealthy, after: after.flatten(), limit };
+    Ok(Json(app.backend.partitions(asked)))
 }
 
 async fn topics(State(app): Shared) -> Json<Vec<TopicView>> {

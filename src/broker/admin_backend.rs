@@ -4,17 +4,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use jackdaw_raft::RaftNode;
 use tokio::sync::watch;
 
 use super::lock;
 use super::quarantine::{Troubles, quarantined};
 use crate::admin::{
     AdminBackend, AdminError, AdminErrorKind, ClusterView, MetadataView, NewTopic, NodeView,
-    PartitionView, QuarantineState, ReplicaView, TopicView,
+    PartitionView, PartitionsAsked, PartitionsPage, QuarantineState, ReplicaView, TopicView,
 };
 use crate::handlers::errors::KafkaCode;
 use crate::metadata::{CreateTopic, Metadata, MetadataError, Refusal, TopicImage, TopicSelector};
-use crate::metrics::{DiskSample, SocketSample};
+use crate::metrics::{DiskSample, Readings, ReplicaSample, SocketSample};
 use crate::model::PartitionIndex;
 use crate::partition::{Partition, PartitionSet};
 use crate::server::Server;
@@ -27,6 +28,7 @@ const CHANGE_WAIT: Duration = Duration::from_secs(15);
 pub(super) struct LiveAdmin {
     pub(super) cluster: String,
     pub(super) metadata: Metadata,
+    pub(super) raft: RaftNode,
     pub(super) partitions: Arc<PartitionSet>,
     pub(super) server: Server,
     pub(super) space: Arc<DiskSpace>,
@@ -64,11 +66,19 @@ impl AdminBackend for LiveAdmin {
         reasons
     }
 
-    fn disk(&self) -> DiskSample {
-        DiskSample {
-            free_bytes: self.space.free_bytes(),
-            reserve_bytes: self.space.reserve_bytes(),
-            is_full: !self.space.has_room(),
+    fn partitions(&self, asked: PartitionsAsked) -> PartitionsPage {
+        self.page(&asked)
+    }
+
+    fn readings(&self) -> Readings {
+        // Not within the literal: the lock would be held to its end.
+        let quarantined = quarantined(&self.partitions, &lock(&self.troubles)).len();
+        Readings {
+            replicas: self.replicas().iter().map(ReplicaSample::from).collect(),
+            quarantined,
+            sockets: self.sockets(),
+            disk: self.disk(),
+            replication: self.replication(),
         }
     }
 
@@ -103,16 +113,6 @@ impl AdminBackend for LiveAdmin {
         }
     }
 
-    fn sockets(&self) -> SocketSample {
-        let stats = self.server.stats();
-        SocketSample {
-            connections: stats.connections.get(),
-            accepted: stats.accepted.get(),
-            refused: stats.refused.get(),
-            request_bytes: self.server.in_flight_bytes() as u64,
-        }
-    }
-
     fn create_topic(&self, topic: NewTopic) -> BoxFuture<'_, Result<TopicView, AdminError>> {
         Box::pin(async move {
             let wanted = CreateTopic {
@@ -137,6 +137,24 @@ impl AdminBackend for LiveAdmin {
 }
 
 impl LiveAdmin {
+    fn sockets(&self) -> SocketSample {
+        let stats = self.server.stats();
+        SocketSample {
+            connections: stats.connections.get(),
+            accepted: stats.accepted.get(),
+            refused: stats.refused.get(),
+            request_bytes: self.server.in_flight_bytes() as u64,
+        }
+    }
+
+    fn disk(&self) -> DiskSample {
+        DiskSample {
+            free_bytes: self.space.free_bytes(),
+            reserve_bytes: self.space.reserve_bytes(),
+            is_full: !self.space.has_room(),
+        }
+    }
+
     fn topic(&self, topic: &TopicImage) -> TopicView {
         let partition = |(index, replicas): (i32, &Vec<_>)| {
             let led = self.metadata.leader_of(topic.id, PartitionIndex(index));

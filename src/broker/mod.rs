@@ -8,6 +8,7 @@ mod compaction;
 mod descriptors;
 mod group_store;
 mod hard_states;
+mod health;
 mod listeners;
 mod node;
 mod options;

@@ -172,6 +172,7 @@ impl Node {
         let backend = LiveAdmin {
             cluster: config.cluster.clone(),
             metadata,
+            raft: node.raft.clone(),
             partitions: Arc::clone(&node.partitions),
             server,
             space: Arc::clone(node.disk.storage.space()),

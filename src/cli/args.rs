@@ -78,7 +78,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub(super) enum Command {
     /// Run a node.
     Serve(ServeArgs),
-    /// Make, list, describe and delete topics, and their oldest records.
+    /// Make, list, describe and delete topics, and their oldest records; elect their leaders.
     #[command(subcommand)]
     Topic(TopicCommand),
     /// Produce lines from standard input or a file, one record each.
@@ -150,6 +150,20 @@ pub(super) enum TopicCommand {
         before: i64,
         /// In this partition only; in all of them if absent.
         #[arg(long, short = 'p', value_parser = clap::value_parser!(i32).range(0..))]
+        partition: Option<i32>,
+    },
+    /// Have the preferred replica of each partition lead it, the first of those listed.
+    ///
+    /// Nodes do so by themselves a while after a restart; this does it now.
+    #[command(after_help = "Examples:\n  \
+        jackdaw topic elect-leaders                        every partition of every topic\n  \
+        jackdaw topic elect-leaders orders\n  \
+        jackdaw topic elect-leaders orders --partition 3")]
+    ElectLeaders {
+        /// A topic; all of them if absent.
+        name: Option<String>,
+        /// In this partition only; in all of them if absent.
+        #[arg(long, short = 'p', requires = "name", value_parser = clap::value_parser!(i32).range(0..))]
         partition: Option<i32>,
     },
     /// Delete a topic and its records.
@@ -242,7 +256,11 @@ pub(super) enum GroupCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClusterCommand {
-    /// Show nodes, the metadata leader, and every partition's leader, replicas and high watermark.
+    /// Show nodes, the metadata leader, every partition's leader, replicas and high watermark, and of
+    /// those that lack a leader or a replica why, and what would repair them.
+    #[command(after_help = "Examples:\n  \
+        jackdaw cluster status\n  \
+        jackdaw cluster status --json --admin 127.0.0.1:8092")]
     Status,
 }
 
@@ -276,5 +294,7 @@ mod tests {
         assert!(Arguments::try_parse_from(["jackdaw", "topic", "list", "--timeout", "0"]).is_err());
         assert_eq!((before("end"), before("7")), (Ok(-1), Ok(7)));
         assert!(before("-1").is_err() && before("").is_err());
+        let elect = ["jackdaw", "topic", "elect-leaders", "--partition", "1"];
+        assert!(Arguments::try_parse_from(elect).is_err(), "a partition of which topic?");
     }
 }

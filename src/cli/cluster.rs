@@ -1,5 +1,7 @@
 //! `jackdaw cluster status`: nodes, the metadata leader, and where every partition stands.
 //!
+//! What is wrong with partitions the nodes say, see [`health`].
+//!
 //! Leaders and high watermarks come over the Kafka protocol, so they are what a client sees; the
 //! position of each replica and the liveness of nodes come from the nodes' admin endpoints, as far
 //! as they answer.
@@ -12,8 +14,9 @@ use serde::Serialize;
 
 use super::args::{ClusterCommand, Connect};
 use super::client::{Client, get_json, list_offsets};
+use super::health::{self, Pages};
 use super::output::{Table, list, or_dash, print, print_json};
-use crate::admin::{ClusterView, QuarantineView, ReplicaView};
+use crate::admin::{ClusterView, PartitionHealth, PartitionsPage, QuarantineView, ReplicaView};
 
 /// Longest wait for one admin endpoint: a dead node must not hold up the answer.
 const ADMIN_WAIT: Duration = Duration::from_secs(2);
@@ -26,6 +29,8 @@ struct Status {
     nodes: Vec<Node>,
     partitions: Vec<Partition>,
     quarantined: Vec<Quarantined>,
+    /// Partitions that are not as they should be, with why and what would repair them.
+    unhealthy: Vec<PartitionHealth>,
 }
 
 /// A replica that is not what it should be, with its node.
@@ -79,7 +84,8 @@ pub(super) async fn run(command: ClusterCommand, connect: &Connect) -> anyhow::R
             "warning: no admin endpoint answers; name one with --admin for replica positions"
         );
     }
-    let status = status(&mut client, &views).await?;
+    let mut status = status(&mut client, &views).await?;
+    status.unhealthy = health::merge(&views, &pages(&views).await);
     if connect.json { print_json(&status) } else { Ok(print(&render(&status))?) }
 }
 
@@ -106,6 +112,28 @@ async fn views(addresses: &[String], client: &Client) -> BTreeMap<i32, ClusterVi
         break;
     }
     found
+}
+
+/// What each node finds wrong with partitions, by id.
+async fn pages(views: &BTreeMap<i32, ClusterView>) -> Pages {
+    let told = |view: &ClusterView| {
+        let own = view.nodes.iter().find(|node| node.id == view.node)?;
+        Some((view.node, own.admin.clone()?))
+    };
+    let asked = views.values().filter_map(told).map(async |(node, admin)| {
+        let mut found = Vec::new();
+        let mut after = String::new();
+        loop {
+            let path = format!("/api/v1/partitions?unhealthy=true{after}");
+            let page = get_json::<PartitionsPage>(&admin, &path, ADMIN_WAIT).await.ok()?;
+            found.extend(page.partitions);
+            match page.next {
+                Some(next) => after = format!("&after={next}"),
+                None => return Some((node, found)),
+            }
+        }
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 async fn status(client: &mut Client, views: &BTreeMap<i32, ClusterView>) -> anyhow::Result<Status> {
@@ -154,6 +182,7 @@ async fn status(client: &mut Client, views: &BTreeMap<i32, ClusterView>) -> anyh
         nodes: nodes.collect(),
         partitions,
         quarantined: quarantined(views),
+        unhealthy: Vec::new(),
     })
 }
 
@@ -219,5 +248,6 @@ fn render(status: &Status) -> String {
     for Quarantined { node, view } in &status.quarantined {
         text.push_str(&format!("\nnode {node}: {view}\n"));
     }
+    text.push_str(&health::render(&status.unhealthy));
     text
 }

@@ -1,4 +1,6 @@
 //! `jackdaw topic`: make, list, describe, delete, delete the oldest records.
+//!
+//! Deliberately elsewhere: electing leaders ([`elect_leaders`]).
 
 use std::collections::BTreeMap;
 
@@ -10,6 +12,7 @@ use serde_json::json;
 
 use super::args::{Connect, TopicCommand};
 use super::client::{Topic, check, delete_records, list_offsets};
+use super::elect_leaders;
 use super::output::{Table, list, or_dash, print, print_json};
 
 pub(super) async fn run(command: TopicCommand, connect: &Connect) -> anyhow::Result<()> {
@@ -21,6 +24,9 @@ pub(super) async fn run(command: TopicCommand, connect: &Connect) -> anyhow::Res
         TopicCommand::Describe { name } => describe(connect, name).await,
         TopicCommand::DeleteRecords { name, before, partition } => {
             delete_oldest(connect, &name, before, partition).await
+        }
+        TopicCommand::ElectLeaders { name, partition } => {
+            elect_leaders::run(connect, name, partition).await
         }
         TopicCommand::Delete { name } => delete(connect, &name).await,
     }

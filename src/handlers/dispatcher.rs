@@ -15,8 +15,8 @@ use super::{
 };
 use super::{
     api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, describe_groups, fetch, find_coordinator, heartbeat,
-    incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups,
+    describe_cluster, describe_configs, describe_groups, elect_leaders, fetch, find_coordinator,
+    heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups,
     list_offsets, metadata, offset_commit, offset_fetch, offset_for_leader_epoch, produce,
     sync_group,
 };
@@ -100,6 +100,9 @@ impl Dispatcher {
             }
             ApiKey::CreatePartitions => {
                 later!(request, body => create_partitions::handle(&ctx.metadata, body).await)
+            }
+            ApiKey::ElectLeaders => {
+                later!(request, body => elect_leaders::handle(&ctx.metadata, body).await)
             }
             ApiKey::DescribeConfigs => {
                 now!(request, body => describe_configs::handle(&ctx.metadata, v, body).await)

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** matches here are exhaustive, so that a room's new error cannot go unmapped.
 
-use crate::metadata::{MetadataError, Refusal};
+use crate::metadata::{ElectionError, MetadataError, Refusal};
 use crate::model::compression::CompressionError;
 use crate::model::record_batch::BatchError;
 use crate::model::records::RecordError;
@@ -70,6 +70,17 @@ impl KafkaCode for Refusal {
             Self::UnknownGroup(_) => ErrorCode::GroupIdNotFound,
             Self::GroupNotEmpty(_) => ErrorCode::NonEmptyGroup,
             Self::ProducerIdsExhausted => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl KafkaCode for ElectionError {
+    fn kafka_code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            Self::NotNeeded => ErrorCode::ElectionNotNeeded,
+            Self::NotAvailable(_) => ErrorCode::PreferredLeaderNotAvailable,
+            Self::TimedOut => ErrorCode::RequestTimedOut,
         }
     }
 }

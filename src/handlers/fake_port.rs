@@ -17,7 +17,8 @@ use crate::metadata::command::CommandReply;
 use crate::metadata::configs::ConfigMap;
 use crate::metadata::{
     AlterConfigs, BrokerRegistration, Change, Command, CreatePartitions, CreateTopic,
-    MetadataError, MetadataImage, Planner, State, TopicDefaults, TopicImage, TopicSelector,
+    ElectionError, Elections, MetadataError, MetadataImage, Planner, State, TopicDefaults,
+    TopicImage, TopicSelector,
 };
 use crate::model::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId};
 use crate::protocol::decode_limits;
@@ -240,6 +241,28 @@ impl MetadataPort for FakePort {
     ) -> BoxFuture<'_, Answers<()>> {
         let changes = resources.into_iter().map(Change::AlterConfigs).collect();
         Box::pin(self.change_each(changes, validate_only))
+    }
+
+    fn elect_preferred(
+        &self,
+        partitions: BTreeSet<(TopicId, PartitionIndex)>,
+        _timeout: Duration,
+    ) -> BoxFuture<'_, Elections> {
+        self.calls.fetch_add(1, SeqCst);
+        let elect = |(topic, index): (TopicId, PartitionIndex)| {
+            let preferred = self.image().topic_by_id(topic).unwrap().replicas(index).unwrap()[0];
+            let (leader, epoch) = self.leader_of(topic, index).unwrap();
+            if leader == preferred {
+                return Err(ElectionError::NotNeeded);
+            }
+            if !self.alive().contains(&preferred) {
+                return Err(ElectionError::NotAvailable("it is down".into()));
+            }
+            self.elect(topic, index.0, preferred.0, epoch.0 + 1);
+            Ok(())
+        };
+        let elected = partitions.into_iter().map(|partition| (partition, elect(partition)));
+        Box::pin(std::future::ready(elected.collect()))
     }
 
     fn allocate_producer_ids(

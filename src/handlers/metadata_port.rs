@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::metadata::{
-    AlterConfigs, CreatePartitions, CreateTopic, Metadata, MetadataError, MetadataImage, Refusal,
-    TopicImage, TopicSelector,
+    AlterConfigs, CreatePartitions, CreateTopic, Elections, Metadata, MetadataError, MetadataImage,
+    Refusal, TopicImage, TopicSelector,
 };
 use crate::model::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
 
@@ -80,6 +80,13 @@ pub trait MetadataPort: Send + Sync + 'static {
         validate_only: bool,
         timeout: Duration,
     ) -> BoxFuture<'_, Answers<()>>;
+
+    /// Has the preferred replica of each partition lead it, where it can within `timeout`.
+    fn elect_preferred(
+        &self,
+        partitions: BTreeSet<(TopicId, PartitionIndex)>,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Elections>;
 
     /// Takes the next block of producer ids, never given out before.
     fn allocate_producer_ids(
@@ -158,6 +165,14 @@ impl MetadataPort for Metadata {
         timeout: Duration,
     ) -> BoxFuture<'_, Answers<()>> {
         Box::pin(self.alter_configs(resources, validate_only, timeout))
+    }
+
+    fn elect_preferred(
+        &self,
+        partitions: BTreeSet<(TopicId, PartitionIndex)>,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Elections> {
+        Box::pin(self.elect_preferred(partitions, timeout))
     }
 
     fn allocate_producer_ids(

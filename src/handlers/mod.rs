@@ -30,6 +30,7 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 mod dispatcher;
+pub mod elect_leaders;
 pub mod errors;
 mod fetch;
 pub mod find_coordinator;

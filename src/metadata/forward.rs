@@ -16,6 +16,7 @@ use super::change::{
     NoAnswer, Outcome, TopicSelector,
 };
 use super::command::{Command, CommandReply, decode, encode};
+use super::election::CALL_ELECT;
 use super::error::MetadataError;
 use super::handle::{Metadata, node_of};
 use super::image::TopicImage;
@@ -292,7 +293,7 @@ fn no_answer(reason: NoAnswer) -> MetadataError {
     }
 }
 
-/// Serves forwarded changes of peers; other kinds are not served.
+/// Serves forwarded changes and elections of peers; other kinds are not served.
 impl CallHandler for Metadata {
     fn call(
         &self,
@@ -301,12 +302,15 @@ impl CallHandler for Metadata {
         body: Bytes,
     ) -> BoxFuture<'_, Result<Bytes, CallError>> {
         Box::pin(async move {
-            if kind != CALL_CHANGE {
-                return Err(CallError::NotServed);
+            match kind {
+                CALL_CHANGE => {
+                    let request = ChangeRequest::from_bytes(&body)
+                        .map_err(|error| CallError::Failed(error.to_string()))?;
+                    Ok(encode(&self.answer(request).await).into())
+                }
+                CALL_ELECT => self.answer_election(body).await,
+                _ => Err(CallError::NotServed),
             }
-            let request = ChangeRequest::from_bytes(&body)
-                .map_err(|error| CallError::Failed(error.to_string()))?;
-            Ok(encode(&self.answer(request).await).into())
         })
     }
 }

@@ -15,6 +15,7 @@ mod change;
 pub mod command;
 pub mod configs;
 mod controller;
+mod election;
 mod error;
 mod forward;
 mod handle;
@@ -36,6 +37,7 @@ pub use change::{
     CreateTopic, Outcome, TopicSelector,
 };
 pub use command::{Command, CommandReply, Envelope, RequestId};
+pub use election::{CALL_ELECT, ElectionError, Elections};
 pub use error::MetadataError;
 pub use forward::CALL_CHANGE;
 pub use handle::{Metadata, MetadataOptions, partition_group};

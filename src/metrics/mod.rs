@@ -7,6 +7,7 @@
 //! the latency histogram.
 
 mod compaction;
+mod replication;
 mod requests;
 
 use std::fmt::Write as _;
@@ -21,7 +22,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use replication::ReplicationMetrics;
+
 pub use compaction::CompactionMetrics;
+pub use replication::{PeerSample, ReplicationSample};
 pub use requests::RequestMetrics;
 
 /// The process's metrics. One per process, shared by reference.
@@ -45,8 +49,24 @@ pub struct Metrics {
     request_bytes_inflight: Gauge,
     /// Requests and their latency by API.
     pub requests: RequestMetrics,
+    replication: ReplicationMetrics,
     registry: Registry,
     scraped: Mutex<Scraped>,
+}
+
+/// What is looked up when the metrics are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// The replicas on this node.
+    pub replicas: Vec<ReplicaSample>,
+    /// How many of them are out, damaged or being refilled.
+    pub quarantined: usize,
+    /// The Kafka listener.
+    pub sockets: SocketSample,
+    /// The data folder's volume.
+    pub disk: DiskSample,
+    /// This node's groups.
+    pub replication: ReplicationSample,
 }
 
 /// Where the Kafka listener stands; read when the metrics are read.
@@ -225,6 +245,7 @@ impl Metrics {
         );
         let requests = RequestMetrics::register(&mut registry);
         let compaction = CompactionMetrics::register(&mut registry);
+        let replication = ReplicationMetrics::register(&mut registry);
         let scraped = Scraped::default();
         scraped.register(&mut registry);
         Self {
@@ -240,27 +261,22 @@ impl Metrics {
             connections_refused,
             request_bytes_inflight,
             requests,
+            replication,
             registry,
             scraped: Mutex::new(scraped),
         }
     }
 
-    /// The text that Prometheus reads (OpenMetrics 1.0), with this node's replicas, sockets and disk as
-    /// of now.
+    /// The text that Prometheus reads (OpenMetrics 1.0), with what is looked up for it as of now.
     #[must_use]
-    pub fn render(
-        &self,
-        replicas: &[ReplicaSample],
-        quarantined: usize,
-        sockets: SocketSample,
-        disk: DiskSample,
-    ) -> String {
+    pub fn render(&self, readings: &Readings) -> String {
         // One reading at a time: the per-partition gauges are cleared and set again.
         let scraped = self.scraped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        scraped.set(replicas);
-        scraped.quarantined.set(i64::try_from(quarantined).unwrap_or(i64::MAX));
-        self.set_sockets(sockets);
-        scraped.set_disk(disk);
+        scraped.set(&readings.replicas);
+        scraped.quarantined.set(i64::try_from(readings.quarantined).unwrap_or(i64::MAX));
+        self.set_sockets(readings.sockets);
+        scraped.set_disk(readings.disk);
+        self.replication.set(&readings.replication);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             // Writing into a String cannot fail; a comment keeps the text well-formed if it does.
@@ -296,6 +312,10 @@ mod tests {
         SocketSample { connections: 1, accepted: 4, refused: 2, request_bytes: 100 }
     }
 
+    fn peer(peer: u64, alive: bool) -> PeerSample {
+        PeerSample { peer, alive, round_trip: Some(Duration::from_micros(1_500)) }
+    }
+
     #[test]
     fn the_text_holds_what_was_counted() {
         let metrics = Metrics::new(3);
@@ -317,7 +337,24 @@ mod tests {
             unsynced_records: Some(6),
         };
         let disk = DiskSample { free_bytes: 9, reserve_bytes: 10, is_full: true };
-        let text = metrics.render(&[replica], 3, sockets(), disk);
+        let replication = ReplicationSample {
+            groups: 4,
+            groups_led: 2,
+            elections_won: 3,
+            transfers_made: 1,
+            peers: vec![peer(1, true), peer(2, false)],
+            lag_max: 1_200,
+            leaderless: 6,
+            under_replicated: 5,
+            ..ReplicationSample::default()
+        };
+        let text = metrics.render(&Readings {
+            replicas: vec![replica],
+            quarantined: 3,
+            sockets: sockets(),
+            disk,
+            replication,
+        });
         for line in [
             "jackdaw_records_in_total 5",
             "jackdaw_in_bytes_total 500",
@@ -334,6 +371,16 @@ mod tests {
             "jackdaw_uncompactable_logs 2",
             "jackdaw_relaxed_partitions 1",
             "jackdaw_relaxed_unsynced_records 6",
+            "jackdaw_raft_groups 4",
+            "jackdaw_raft_groups_led 2",
+            "jackdaw_elections_won_total 3",
+            "jackdaw_leadership_transfers_total 1",
+            "jackdaw_leadership_transfers_failed_total 0",
+            "jackdaw_peer_alive{peer=\"2\"} 0",
+            "jackdaw_peer_round_trip_seconds{peer=\"1\"} 0.0015",
+            "jackdaw_replication_lag_max_entries 1200",
+            "jackdaw_leaderless_partitions 6",
+            "jackdaw_under_replicated_partitions 5",
             "jackdaw_connections 1",
             "jackdaw_connections_accepted_total 4",
             "jackdaw_partition_leaders 1",
@@ -360,8 +407,23 @@ mod tests {
             log_end_offset: 0,
             high_watermark: 0,
         };
-        assert!(metrics.render(&[replica], 0, sockets(), DiskSample::default()).contains("gone"));
-        assert!(!metrics.render(&[], 0, sockets(), DiskSample::default()).contains("gone"));
+        let before = Readings { replicas: vec![replica], ..Readings::default() };
+        assert!(metrics.render(&before).contains("gone"));
+        assert!(!metrics.render(&Readings::default()).contains("gone"));
+    }
+
+    #[test]
+    fn a_peer_that_fell_silent_has_no_round_trip() {
+        let metrics = Metrics::new(1);
+        let heard = |alive| {
+            let peers = vec![peer(2, alive)];
+            let replication = ReplicationSample { peers, ..ReplicationSample::default() };
+            metrics.render(&Readings { replication, ..Readings::default() })
+        };
+        let round_trip = "jackdaw_peer_round_trip_seconds{peer=\"2\"}";
+        assert!(heard(true).contains(round_trip));
+        let text = heard(false);
+        assert!(!text.contains(round_trip) && text.contains("jackdaw_peer_alive{peer=\"2\"} 0"));
     }
 
     #[test]
@@ -369,10 +431,7 @@ mod tests {
         let metrics = Metrics::new(1);
         metrics.requests.observe(-7, Duration::ZERO, false);
         metrics.requests.observe(9_999, Duration::ZERO, false);
-        assert!(
-            metrics
-                .render(&[], 0, sockets(), DiskSample::default())
-                .contains("jackdaw_requests_total{api=\"other\"} 2")
-        );
+        let text = metrics.render(&Readings::default());
+        assert!(text.contains("jackdaw_requests_total{api=\"other\"} 2"));
     }
 }

@@ -116,6 +116,7 @@ apis! {
     23 OffsetForLeaderEpoch    2..=4  advertised from 2 flexible from 4  SMALL;
     32 DescribeConfigs         1..=4  advertised from 1 flexible from 4  SMALL;
     37 CreatePartitions        0..=3  advertised from 0 flexible from 2  SMALL;
+    43 ElectLeaders            0..=2  advertised from 0 flexible from 2  SMALL;
     44 IncrementalAlterConfigs 0..=1  advertised from 0 flexible from 1  SMALL;
     60 DescribeCluster         0..=2  advertised from 0 flexible from 0  SMALL;
 }

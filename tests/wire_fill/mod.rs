@@ -416,6 +416,15 @@ fill! {
     create_partitions_response
         CreatePartitionsTopicResult { name error_code error_message unknown_tagged_fields }
         CreatePartitionsResponse { throttle_time_ms results unknown_tagged_fields };
+    elect_leaders_request
+        TopicPartitions { topic partitions unknown_tagged_fields }
+        ElectLeadersRequest { election_type topic_partitions timeout_ms unknown_tagged_fields };
+    elect_leaders_response
+        ReplicaElectionResult { topic partition_result unknown_tagged_fields }
+        PartitionResult { partition_id error_code error_message unknown_tagged_fields }
+        ElectLeadersResponse {
+            throttle_time_ms error_code replica_election_results unknown_tagged_fields
+        };
     incremental_alter_configs_request
         AlterConfigsResource { resource_type resource_name configs unknown_tagged_fields }
         AlterableConfig { name config_operation value unknown_tagged_fields }
@@ -503,6 +512,9 @@ macro_rules! each_api {
                 }
                 jackdaw::protocol::ApiKey::CreatePartitions => {
                     $visit!(api, CreatePartitionsRequest, CreatePartitionsResponse)
+                }
+                jackdaw::protocol::ApiKey::ElectLeaders => {
+                    $visit!(api, ElectLeadersRequest, ElectLeadersResponse)
                 }
                 jackdaw::protocol::ApiKey::IncrementalAlterConfigs => {
                     $visit!(api, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse)

@@ -22,6 +22,7 @@ pub(super) struct Home {
     pub(super) hard: Arc<MemHardState>,
     /// Stands first, and is given the group back.
     pub(super) preferred: Option<NodeId>,
+    pub(super) settle_ms: u64,
     listener: Option<TcpListener>,
 }
 
@@ -35,6 +36,7 @@ pub(super) fn homes(count: u64) -> Vec<Home> {
             machine: Arc::default(),
             hard: Arc::default(),
             preferred: None,
+            settle_ms: 300,
             listener: Some(listener),
         }
     };
@@ -54,7 +56,7 @@ impl Home {
         let listener = self.listener.take();
         let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
         let mut options = NodeOptions::new(self.id, cluster_id(), peers);
-        options.timing.settle_ms = 300;
+        options.timing.settle_ms = self.settle_ms;
         RaftNode::start(options, listener, self.hard.clone()).await.unwrap()
     }
 
@@ -92,6 +94,10 @@ impl Cluster {
     pub(super) async fn start_preferring(count: u64, preferred: Option<NodeId>) -> Self {
         let mut homes = homes(count);
         homes.iter_mut().for_each(|home| home.preferred = preferred);
+        Self::start_at(homes).await
+    }
+
+    pub(super) async fn start_at(mut homes: Vec<Home>) -> Self {
         let peers = addresses(&homes);
         let voters: BTreeSet<_> = peers.keys().copied().collect();
         let (mut nodes, mut groups) = (Vec::new(), Vec::new());

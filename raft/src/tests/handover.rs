@@ -51,3 +51,50 @@ async fn a_leader_without_an_able_successor_keeps_its_groups() {
     assert!(cluster.groups[leader].status().borrow().is_leader);
     cluster.nodes[leader].shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_handed_to_the_preferred_node_when_asked_for_and_able() {
+    let preferred = NodeId(2);
+    let mut homes = homes(3);
+    // Nothing is given back by itself.
+    homes.iter_mut().for_each(|home| {
+        (home.preferred, home.settle_ms) = (Some(preferred), 3_600_000);
+    });
+    let cluster = Cluster::start_at(homes).await;
+    let first = cluster.leader().await;
+    if first != 1 {
+        let group = &cluster.groups[first];
+        within("a transfer", group.transfer_leader(preferred)).await.unwrap();
+    }
+    until(&cluster.groups[1], "leads", |status| status.leader_ready).await;
+    let none = cluster.nodes[1].hand_to_preferred(GROUP).await;
+    assert!(matches!(none, Err(HandoverError::NotNeeded)), "{none:?}");
+    let unknown = GroupId { topic: 9, partition: 9 };
+    let none = cluster.nodes[1].hand_to_preferred(unknown).await;
+    assert!(matches!(none, Err(HandoverError::NotLeader)), "{none:?}");
+
+    within("a transfer", cluster.groups[1].transfer_leader(NodeId(3))).await.unwrap();
+    until(&cluster.groups[2], "leads", |status| status.leader_ready).await;
+    propose_all(&cluster.groups[2], 0..20).await;
+    let none = cluster.nodes[0].hand_to_preferred(GROUP).await;
+    assert!(matches!(none, Err(HandoverError::NotLeader)), "{none:?}");
+    let level = |status: &GroupStatus| status.is_level(preferred);
+    until(&cluster.groups[2], "the preferred one is level", level).await;
+    let before = cluster.nodes[2].counts();
+    within("a hand-over", cluster.nodes[2].hand_to_preferred(GROUP)).await.unwrap();
+    until(&cluster.groups[1], "leads again", |status| status.leader_ready).await;
+    let after = cluster.nodes[2].counts();
+    assert_eq!((before.groups, before.led, after.led), (1, 1, 0));
+    assert_eq!(after.transfers_made, before.transfers_made + 1);
+    assert_eq!(after.transfers_failed, before.transfers_failed);
+    assert!(before.elections_won >= 1 && cluster.nodes[1].counts().elections_won >= 2);
+
+    within("a transfer", cluster.groups[1].transfer_leader(NodeId(3))).await.unwrap();
+    cluster.nodes[1].shutdown().await;
+    let mut peers = cluster.nodes[2].peers();
+    drop(within("it is gone", peers.wait_for(|peers| !peers[&preferred].alive)).await.unwrap());
+    let none = cluster.nodes[2].hand_to_preferred(GROUP).await;
+    assert!(matches!(none, Err(HandoverError::Unreachable(node)) if node == preferred), "{none:?}");
+    assert!(cluster.groups[2].status().borrow().is_leader, "it leads on");
+    cluster.stop().await;
+}

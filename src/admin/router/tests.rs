@@ -8,7 +8,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::metrics::{DiskSample, SocketSample};
+use crate::admin::PartitionHealth;
+use crate::metrics::Readings;
 
 #[derive(Default)]
 struct Fake {
@@ -17,12 +18,15 @@ struct Fake {
 }
 
 impl AdminBackend for Fake {
-    fn sockets(&self) -> SocketSample {
-        SocketSample::default()
+    fn readings(&self) -> Readings {
+        Readings { quarantined: 7, ..Readings::default() }
     }
 
-    fn disk(&self) -> DiskSample {
-        DiskSample::default()
+    /// One partition, which says what was asked for.
+    fn partitions(&self, asked: PartitionsAsked) -> PartitionsPage {
+        let topic = format!("{asked:?}");
+        let partition = PartitionHealth::new(topic, 0, Some(1), vec![1], Vec::new());
+        PartitionsPage { partitions: vec![partition], next: None }
     }
 
     fn not_ready(&self) -> Vec<String> {
@@ -132,6 +136,9 @@ async fn bad_requests_get_json_that_says_what_to_do() {
         ("POST", "/api/v1/topics", r#"{"nam":"x"}"#, 400, "INVALID_REQUEST"),
         ("POST", "/api/v1/topics", large.as_str(), 413, "BODY_TOO_LARGE"),
         ("PUT", "/api/v1/topics", "", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/api/v1/partitions?after=x", "", 400, "INVALID_REQUEST"),
+        ("GET", "/api/v1/partitions?unhealthy=yes", "", 400, "INVALID_REQUEST"),
+        ("GET", "/api/v1/partitions?other=1", "", 400, "INVALID_REQUEST"),
         ("GET", "/api/v2", "", 404, "UNKNOWN_PATH"),
     ] {
         let (got, answer) = endpoint.ask(method, path, body).await;
@@ -147,8 +154,25 @@ async fn metrics_and_cluster_answer() {
     let endpoint = Endpoint::start().await;
     let (status, text) = endpoint.ask("GET", "/metrics", "").await;
     assert_eq!(status, 200);
-    assert!(text.contains("jackdaw_build_info") && text.contains("jackdaw_partitions 0"));
+    assert!(text.contains("jackdaw_build_info") && text.contains("jackdaw_quarantined_replicas 7"));
     let (_, body) = endpoint.ask("GET", "/api/v1/cluster", "").await;
     let view: ClusterView = serde_json::from_str(&body).unwrap();
     assert_eq!((view.cluster.as_str(), view.node), ("test", 1));
+}
+
+#[tokio::test]
+async fn partitions_are_asked_for_by_page() {
+    let endpoint = Endpoint::start().await;
+    for (query, unhealthy, after, limit) in [
+        ("", false, None, PAGE_DEFAULT),
+        ("?unhealthy=true&limit=0", true, None, 1),
+        ("?after=a-b-12&limit=99999999", false, Some(("a-b".to_owned(), 12)), PAGE_MAX),
+    ] {
+        let (status, body) = endpoint.ask("GET", &format!("/api/v1/partitions{query}"), "").await;
+        assert_eq!(status, 200, "{body}");
+        let page: PartitionsPage = serde_json::from_str(&body).unwrap();
+        let asked = PartitionsAsked { unhealthy, after, limit };
+        assert_eq!(page.partitions[0].topic, format!("{asked:?}"));
+        assert_eq!(page.partitions[0].state.to_string(), "healthy");
+    }
 }

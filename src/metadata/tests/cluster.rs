@@ -76,12 +76,12 @@ async fn a_leaders_command_counts_only_in_its_term() {
     node.stop().await;
 }
 
-struct Cluster {
-    nodes: Vec<TestNode>,
+pub(super) struct Cluster {
+    pub(super) nodes: Vec<TestNode>,
     _dirs: Vec<TempDir>,
 }
 
-async fn cluster(count: u64) -> Cluster {
+pub(super) async fn cluster(count: u64) -> Cluster {
     let (bound, peers) = listeners(count);
     let dirs: Vec<_> = (0..count).map(|_| TempDir::new().unwrap()).collect();
     let mut nodes = Vec::new();

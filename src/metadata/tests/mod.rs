@@ -3,4 +3,5 @@
 
 mod cluster;
 mod conformance;
+mod election;
 pub(crate) mod node;

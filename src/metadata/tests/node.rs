@@ -62,7 +62,9 @@ impl TestNode {
         hard: Arc<MemHardState>,
     ) -> Self {
         let cluster = ClusterId::new("test").unwrap();
-        let options = NodeOptions::new(NodeId(id), cluster, peers.clone());
+        let mut options = NodeOptions::new(NodeId(id), cluster, peers.clone());
+        // Leaders change where a test asks for it only.
+        options.timing.settle_ms = 3_600_000;
         let raft = RaftNode::start(options, listener, hard).await.unwrap();
         let storage = fatal_to_panic();
         let kv = Kv::open(&dir.join("kv"), &storage).unwrap();
