@@ -42,8 +42,10 @@ const TURN_NEW: Duration = Duration::from_secs(1);
 const RETRY_NEW: Duration = Duration::from_secs(1);
 /// Between two looks over all groups, so that a storm of changes costs one look, not one each.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
-/// The pause is at least so many times what the look took: it must not become what a node mostly does.
-const LOOK_PAUSE_SHARE: u32 = 9;
+/// The pause is so many times what the look took where that is longer, up to the maximum: looking must
+/// not become what a node of thousands of groups mostly does.
+const LOOK_PAUSE_FACTOR: u32 = 9;
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// What the task works with.
 pub(crate) struct Succession {
@@ -120,7 +122,8 @@ impl Succession {
             }
             let begun = Instant::now();
             next = self.look(&mut watches);
-            tokio::time::sleep(LOOK_PAUSE.max(LOOK_PAUSE_SHARE * begun.elapsed())).await;
+            let pause = LOOK_PAUSE_FACTOR * begun.elapsed();
+            tokio::time::sleep(pause.clamp(LOOK_PAUSE, LOOK_PAUSE_MAX)).await;
         }
     }
 
