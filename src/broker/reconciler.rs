@@ -12,7 +12,7 @@
 //! this node ran it. Folders that the metadata does not know are set aside, and only once the
 //! metadata has caught up with the cluster.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -284,6 +284,7 @@ impl Reconciler {
                 log.dir().display()
             );
         }
+        let voters: BTreeSet<NodeId> = replicas.iter().copied().map(node_of).collect();
         let partition = Partition::open(OpenPartition {
             name,
             topic_id: topic,
@@ -296,10 +297,10 @@ impl Reconciler {
             damaged: Arc::clone(&self.damaged),
             hard_state,
             node: &self.raft,
+            voters: voters.clone(),
             preferred: replicas.first().copied().map(node_of),
         })
         .await?;
-        let voters = replicas.iter().copied().map(node_of).collect();
         if let Err(error) = partition.group().initialize(voters).await {
             partition.close().await;
             return Err(error.into());
