@@ -8,8 +8,9 @@
 //!    implements: a [`LogPort`] (one log), a [`StateMachine`] (what its entries mean), and the
 //!    node's shared [`HardStateStore`] (votes of all groups). After a restart a group is opened over
 //!    the same ports and finds its members in its log.
-//! 3. **A new group** is told its first voters with [`Group::initialize`]. Every voter opens it and
-//!    may say so; one of them calls [`Group::elect`]. A lone voter elects itself, in milliseconds.
+//! 3. **A new group** is told its first voters with [`RaftNode::found_group`] before it is opened, or
+//!    with [`Group::initialize`] afterwards, at the price of an election that fails. Every voter may
+//!    say so. A lone voter elects itself, in milliseconds.
 //! 4. **Writing**: [`Group::propose`] hands [`Data`] to the leader's replica. Its bytes become a log
 //!    entry: [`LogPort::append`] here and, as the same bytes, on every follower. [`Flushed::done`]
 //!    says that they are on disk. Once a majority's are, the entry is committed, and
@@ -54,6 +55,7 @@ mod counts;
 mod entry;
 mod error;
 mod flushed;
+mod founding;
 mod group;
 mod handover;
 mod id;

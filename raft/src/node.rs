@@ -1,6 +1,6 @@
 //! A node: its groups, its peers, and who leads what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::adapter::{
 use crate::call::{self, CallHandler, CallSlot};
 use crate::counts::{Counts, NodeCounts};
 use crate::error::{CallError, HandoverError, RaftError};
+use crate::founding;
 use crate::group::{Group, GroupParts, ended};
 use crate::handover::Handover;
 use crate::id::{GroupId, NodeId};
@@ -110,6 +111,22 @@ impl RaftNode {
     /// This node's id.
     pub fn id(&self) -> NodeId {
         self.inner.options.node
+    }
+
+    /// Gives the log of a new group, which is to be opened over it next, its first members. Every voter
+    /// may call it, with the same voters; it does nothing where the group holds a log or has voted
+    /// already. Resolves once that is on disk.
+    pub async fn found_group(
+        &self,
+        id: GroupId,
+        log: &dyn LogPort,
+        voters: BTreeSet<NodeId>,
+    ) -> Result<(), RaftError> {
+        if !voters.contains(&self.id()) {
+            return Err(RaftError::NotAVoter(self.id()));
+        }
+        let founded = founding::found(id, log, &*self.inner.hard, voters).await;
+        founded.map_err(|error| RaftError::Storage(error.to_string()))
     }
 
     /// Opens a group over its ports and joins it. A group whose only voter is this node elects it

@@ -36,8 +36,16 @@ const TURN: Duration = Duration::from_millis(60);
 /// Between two attempts of the same voter; doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_LAST: Duration = Duration::from_secs(2);
+/// The same two, where one voter of a new group is preferred: it may be one of thousands that are made
+/// at once, and a second candidate only makes it slower.
+const TURN_NEW: Duration = Duration::from_secs(1);
+const RETRY_NEW: Duration = Duration::from_secs(1);
 /// Between two looks over all groups, so that a storm of changes costs one look, not one each.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
+/// The pause is so many times what the look took where that is longer, up to the maximum: looking must
+/// not become what a node of thousands of groups mostly does.
+const LOOK_PAUSE_FACTOR: u32 = 9;
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// What the task works with.
 pub(crate) struct Succession {
@@ -68,6 +76,28 @@ struct Orphan {
     attempts: u32,
 }
 
+/// How fast voters follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pace {
+    turn: Duration,
+    retry: Duration,
+}
+
+impl Pace {
+    const USUAL: Self = Self { turn: TURN, retry: RETRY_FIRST };
+    const NEW: Self = Self { turn: TURN_NEW, retry: RETRY_NEW };
+
+    fn of(status: &GroupStatus, preferred: Option<NodeId>) -> Self {
+        // The first entry holds the first members; the next one is of the first leader.
+        let is_new = status.last.is_none_or(|last| last == 0);
+        if is_new && preferred.is_some() { Self::NEW } else { Self::USUAL }
+    }
+
+    fn wait(self, turn: Option<u32>) -> Duration {
+        self.turn * turn.unwrap_or(0)
+    }
+}
+
 /// What to do about a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -90,8 +120,10 @@ impl Succession {
                 () = sleep_until(next) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
+            let begun = Instant::now();
             next = self.look(&mut watches);
-            tokio::time::sleep(LOOK_PAUSE).await;
+            let pause = LOOK_PAUSE_FACTOR * begun.elapsed();
+            tokio::time::sleep(pause.clamp(LOOK_PAUSE, LOOK_PAUSE_MAX)).await;
         }
     }
 
@@ -117,10 +149,12 @@ impl Succession {
             }
             let standing = self.leaderships.standing(id, status.leader, status.term);
             let me = self.transport.me();
-            let turn = || turn(id, me, group.preferred(), &status, |node| self.is_dead(node));
+            let preferred = group.preferred();
+            let turn = || turn(id, me, preferred, &status, |node| self.is_dead(node));
             let old = before.get(&id).copied();
             let of = (status.term, standing);
-            let (watch, step, due) = decide(old, of, turn, heartbeat, Instant::now());
+            let pace = Pace::of(&status, preferred);
+            let (watch, step, due) = decide(old, of, turn, (heartbeat, pace), Instant::now());
             next = due.map_or(next, |due| earlier(next, due));
             if step != Step::Nothing {
                 // Not awaited: a group waits for its disk, and the others must not.
@@ -193,7 +227,7 @@ fn decide(
     old: Option<Watch>,
     of: (u64, Standing),
     turn: impl FnOnce() -> Option<u32>,
-    heartbeat: Duration,
+    (heartbeat, pace): (Duration, Pace),
     now: Instant,
 ) -> (Watch, Step, Option<Instant>) {
     let grace = match (old, of.1) {
@@ -209,12 +243,12 @@ fn decide(
         Some(Watch::Orphan(orphan)) if orphan.of == of => orphan,
         _ => {
             let release = now + grace;
-            Orphan { of, release: Some(release), stand: release + wait(turn), attempts: 0 }
+            Orphan { of, release: Some(release), stand: release + pace.wait(turn), attempts: 0 }
         }
     };
     let step = if turn.is_some() && now >= orphan.stand {
-        let pause = (RETRY_FIRST * 2_u32.pow(orphan.attempts.min(8))).min(RETRY_LAST);
-        orphan.stand = now + pause.mul_f64(rand::random_range(0.75..1.25)) + wait(turn);
+        let pause = (pace.retry * 2_u32.pow(orphan.attempts.min(8))).min(RETRY_LAST);
+        orphan.stand = now + pause.mul_f64(rand::random_range(0.75..1.25)) + pace.wait(turn);
         orphan.attempts += 1;
         orphan.release = None;
         Step::Stand
@@ -225,10 +259,6 @@ fn decide(
     };
     let due = turn.map(|_| orphan.release.unwrap_or(orphan.stand));
     (Watch::Orphan(orphan), step, due)
-}
-
-fn wait(turn: Option<u32>) -> Duration {
-    TURN * turn.unwrap_or(0)
 }
 
 async fn sleep_until(due: Option<Instant>) {
@@ -243,6 +273,7 @@ mod tests {
     use super::*;
 
     const BEAT: Duration = Duration::from_millis(100);
+    const USUAL: (Duration, Pace) = (BEAT, Pace::USUAL);
     const GROUP: GroupId = GroupId { topic: 7, partition: 0 };
 
     fn status(voters: &[u64]) -> GroupStatus {
@@ -298,25 +329,25 @@ mod tests {
     async fn a_dead_leader_is_succeeded_at_once_and_a_silent_one_after_a_grace() {
         let now = Instant::now();
         let gone = (5, Standing::Gone);
-        let (_, step, _) = decide(Some(Watch::Led), gone, || Some(0), BEAT, now);
+        let (_, step, _) = decide(Some(Watch::Led), gone, || Some(0), USUAL, now);
         assert_eq!(step, Step::Stand);
-        let (second, step, _) = decide(Some(Watch::Led), gone, || Some(1), BEAT, now);
+        let (second, step, _) = decide(Some(Watch::Led), gone, || Some(1), USUAL, now);
         assert_eq!(step, Step::Release, "voters may vote before it is their own turn");
-        let (second, step, _) = decide(Some(second), gone, || Some(1), BEAT, now);
+        let (second, step, _) = decide(Some(second), gone, || Some(1), USUAL, now);
         assert_eq!(step, Step::Nothing, "they are told once");
-        let (_, step, _) = decide(Some(second), gone, || Some(1), BEAT, now + TURN);
+        let (_, step, _) = decide(Some(second), gone, || Some(1), USUAL, now + TURN);
         assert_eq!(step, Step::Stand);
         let silent = (5, Standing::Unclaimed);
-        let (watch, step, _) = decide(Some(Watch::Led), silent, || Some(0), BEAT, now);
+        let (watch, step, _) = decide(Some(Watch::Led), silent, || Some(0), USUAL, now);
         assert_eq!(step, Step::Nothing);
-        let (_, step, _) = decide(Some(watch), silent, || Some(0), BEAT, now + 2 * BEAT);
+        let (_, step, _) = decide(Some(watch), silent, || Some(0), USUAL, now + 2 * BEAT);
         assert_eq!(step, Step::Stand);
-        let (watch, step, _) = decide(None, (0, Standing::Vacant), || Some(0), BEAT, now);
+        let (watch, step, _) = decide(None, (0, Standing::Vacant), || Some(0), USUAL, now);
         assert_eq!(step, Step::Stand, "a new group");
-        let (watch, step, _) = decide(Some(watch), (0, Standing::Vacant), || Some(0), BEAT, now);
+        let (watch, step, _) = decide(Some(watch), (0, Standing::Vacant), || Some(0), USUAL, now);
         assert_eq!(step, Step::Nothing, "not again at once");
         let (_, step, _) =
-            decide(Some(watch), (1, Standing::Led), || Some(0), BEAT, now + BEAT * 100);
+            decide(Some(watch), (1, Standing::Led), || Some(0), USUAL, now + BEAT * 100);
         assert_eq!(step, Step::Nothing);
     }
 
@@ -326,7 +357,7 @@ mod tests {
         let mut watch = None;
         let mut stood = Vec::new();
         for _ in 0..20_000 {
-            let (next, step, _) = decide(watch, (0, Standing::Vacant), || Some(0), BEAT, now);
+            let (next, step, _) = decide(watch, (0, Standing::Vacant), || Some(0), USUAL, now);
             watch = Some(next);
             if step == Step::Stand {
                 stood.push(now);
@@ -336,5 +367,27 @@ mod tests {
         assert!((45..=75).contains(&stood.len()), "{} attempts in 100 s", stood.len());
         let last = stood.windows(2).last().unwrap();
         assert!(last[1] - last[0] <= RETRY_LAST.mul_f64(1.3));
+    }
+
+    #[tokio::test]
+    async fn the_second_voter_of_a_new_group_leaves_the_preferred_one_time() {
+        let now = Instant::now();
+        let vacant = (0, Standing::Vacant);
+        let members = GroupStatus { last: Some(0), ..status(&[1, 2, 3]) };
+        let pace = (BEAT, Pace::of(&members, Some(NodeId(1))));
+        let (first, step, _) = decide(None, vacant, || Some(0), pace, now);
+        assert_eq!(step, Step::Stand, "the preferred one stands at once");
+        let (_, step, _) = decide(Some(first), vacant, || Some(0), pace, now + RETRY_NEW / 2);
+        assert_eq!(step, Step::Nothing, "its first election may take a while");
+        let (second, step, _) = decide(None, vacant, || Some(1), pace, now);
+        assert_eq!(step, Step::Release);
+        let (second, step, _) = decide(Some(second), vacant, || Some(1), pace, now + TURN_NEW / 2);
+        assert_eq!(step, Step::Nothing);
+        let (_, step, _) = decide(Some(second), vacant, || Some(1), pace, now + TURN_NEW);
+        assert_eq!(step, Step::Stand, "the preferred one does not come");
+
+        let led_once = GroupStatus { last: Some(1), ..members.clone() };
+        assert_eq!(Pace::of(&led_once, Some(NodeId(1))), Pace::USUAL);
+        assert_eq!(Pace::of(&members, None), Pace::USUAL);
     }
 }

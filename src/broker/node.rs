@@ -16,7 +16,7 @@ use jackdaw_raft::{
     ClusterId, GroupId, HardStateStore, LogPort as _, NodeId, NodeOptions, RaftNode, Room, Timing,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::admin_backend::LiveAdmin;
@@ -27,7 +27,7 @@ use super::hard_states::HardStates;
 use super::listeners::Listeners;
 use super::options;
 use super::quarantine::Troubles;
-use super::reconciler::Reconciler;
+use super::reconciler::{OPENING_MAX, Reconciler};
 use super::retention::Retention;
 use crate::admin;
 use crate::config::{NodeConfig, StorageConfig};
@@ -154,6 +154,7 @@ impl Node {
             damaged: Arc::default(),
             registered: registered.clone(),
             rounds,
+            opening: Semaphore::new(OPENING_MAX),
         };
         node.tasks.push(tokio::spawn(reconciler.run()));
 

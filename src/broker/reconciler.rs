@@ -12,13 +12,13 @@
 //! this node ran it. Folders that the metadata does not know are set aside, and only once the
 //! metadata has caught up with the cluster.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use jackdaw_raft::{HardStateStore, NodeId, RaftNode};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::lock;
 use super::quarantine::Troubles;
@@ -33,8 +33,11 @@ use crate::storage::{
     read_identity,
 };
 
-/// Partitions opened at the same time: opening reads the log, which is bound by the disk.
-const OPENING_MAX: usize = 8;
+/// Logs opened at the same time: opening reads the log's end, which is bound by the disk.
+pub(super) const OPENING_MAX: usize = 8;
+/// Partitions started at the same time. A new one waits for its first entry to be on the disk: so many
+/// share a sync.
+const STARTING_MAX: usize = 1_024;
 
 /// Between two attempts to repair a replica while no other one leads.
 const REPAIR_RETRY: Duration = Duration::from_secs(5);
@@ -60,6 +63,8 @@ pub(super) struct Reconciler {
     pub(super) registered: watch::Receiver<bool>,
     /// Rounds completed since then, for readiness.
     pub(super) rounds: watch::Sender<u64>,
+    /// Bounds the logs that are opened at the same time.
+    pub(super) opening: Semaphore,
 }
 
 /// A replica that this node should run.
@@ -202,7 +207,7 @@ impl Reconciler {
             self.stop(&partition, deleted).await;
         }
         futures_util::stream::iter(plan.start)
-            .for_each_concurrent(OPENING_MAX, |assigned| self.start(image, assigned))
+            .for_each_concurrent(STARTING_MAX, |assigned| self.start(image, assigned))
             .await;
         futures_util::stream::iter(plan.repair)
             .map(|(partition, assigned)| self.repair(image, partition, assigned))
@@ -279,6 +284,7 @@ impl Reconciler {
                 log.dir().display()
             );
         }
+        let voters: BTreeSet<NodeId> = replicas.iter().copied().map(node_of).collect();
         let partition = Partition::open(OpenPartition {
             name,
             topic_id: topic,
@@ -291,10 +297,10 @@ impl Reconciler {
             damaged: Arc::clone(&self.damaged),
             hard_state,
             node: &self.raft,
+            voters: voters.clone(),
             preferred: replicas.first().copied().map(node_of),
         })
         .await?;
-        let voters = replicas.iter().copied().map(node_of).collect();
         if let Err(error) = partition.group().initialize(voters).await {
             partition.close().await;
             return Err(error.into());
@@ -312,6 +318,7 @@ impl Reconciler {
         let identity = self.identity(topic, name.partition);
         let (data_dir, storage) = (Arc::clone(&self.data_dir), self.storage.clone());
         let dir = self.data_dir.partition_dir(name);
+        let _permit = self.opening.acquire().await?;
         // Opening checks the log's end, which may read many megabytes.
         let opened = tokio::task::spawn_blocking(move || {
             // A topic of the same name was deleted while this node was away: its records are not ours

@@ -34,6 +34,8 @@ pub(super) struct PartitionLog {
     log: Log,
     machine: Arc<PartitionMachine>,
     damage: Arc<Damage>,
+    /// It holds entries of a process before this one.
+    is_reopened: bool,
 }
 
 /// Producers to answer once this node has what they sent.
@@ -42,7 +44,8 @@ type LocalAnswers = Vec<(oneshot::Sender<Answer>, Offset)>;
 impl PartitionLog {
     /// The port to `log`, which `machine` applies; it notes in `damage` what it finds damaged.
     pub(super) fn new(log: Log, machine: Arc<PartitionMachine>, damage: Arc<Damage>) -> Self {
-        Self { log, machine, damage }
+        let is_reopened = log.last().is_some();
+        Self { log, machine, damage, is_reopened }
     }
 
     /// Appends entries of which only the first may be a command.
@@ -196,7 +199,7 @@ impl LogPort for PartitionLog {
     }
 
     fn may_lack(&self) -> bool {
-        self.log.is_relaxed() && self.log.last().is_some()
+        self.log.is_relaxed() && self.is_reopened
     }
 }
 

@@ -3,6 +3,7 @@
 //! **Invariant:** reads, offsets and appends are answered only while this node leads the partition
 //! and has committed an entry of its own epoch; anything else is an error code.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -106,6 +107,8 @@ pub struct OpenPartition<'a> {
     pub hard_state: HardState,
     /// The node that the group runs on.
     pub node: &'a RaftNode,
+    /// The nodes that hold a replica, this one among them: the group's members while it is new.
+    pub voters: BTreeSet<NodeId>,
     /// The node that stands first for election where nobody leads.
     pub preferred: Option<NodeId>,
 }
@@ -130,7 +133,8 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Rebuilds the partition's state from its log and joins its Raft group.
+    /// Rebuilds the partition's state from its log and joins its Raft group, a new one as one of its
+    /// founders.
     ///
     /// # Errors
     /// The log cannot be read, or Raft cannot start the group.
@@ -142,6 +146,7 @@ impl Partition {
         let machine = Arc::new(machine);
         let port = Arc::new(PartitionLog::new(log.clone(), machine.clone(), damage.clone()));
         let node = open.node;
+        node.found_group(group_id, &*port, open.voters).await?;
         let opened = node.open_group(group_id, port, machine.clone(), open.preferred).await;
         let group = match opened {
             Ok(group) => group,

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conformance;
+mod founding;
 mod handover;
 mod partitions;
 mod peers;

@@ -112,6 +112,7 @@ impl Node {
             damaged: Arc::default(),
             hard_state: self.hard.load(GROUP).unwrap(),
             node: &raft,
+            voters: voters.clone(),
             preferred: None,
         });
         let partition = partition.await.unwrap();

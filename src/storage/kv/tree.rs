@@ -5,12 +5,16 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use sled::IVec;
 
 use super::KvError;
 
 /// Puts and deletes that are applied together.
 #[derive(Clone, Debug, Default)]
-pub struct Batch(sled::Batch);
+pub struct Batch(Vec<Change>);
+
+/// A key, and its value from now on.
+type Change = (IVec, Option<IVec>);
 
 impl Batch {
     /// A batch of nothing.
@@ -21,12 +25,12 @@ impl Batch {
 
     /// Sets `key` to `value`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.0.insert(key, value);
+        self.0.push((key.into(), Some(value.into())));
     }
 
     /// Removes `key`, if it is there.
     pub fn delete(&mut self, key: &[u8]) {
-        self.0.remove(key);
+        self.0.push((key.into(), None));
     }
 }
 
@@ -60,7 +64,13 @@ impl Tree {
     /// # Errors
     /// Of the file system, or damage.
     pub fn apply(&self, batch: Batch) -> Result<(), KvError> {
-        self.tree.apply_batch(batch.0).map_err(self.fail())
+        let applied = match <[Change; 1]>::try_from(batch.0) {
+            // Each of sled's batches writes its buffer to the file twice before it begins.
+            Ok([(key, Some(value))]) => self.tree.insert(key, value).map(drop),
+            Ok([(key, None)]) => self.tree.remove(key).map(drop),
+            Err(changes) => self.tree.apply_batch(together(changes)),
+        };
+        applied.map_err(self.fail())
     }
 
     /// Every pair whose key begins with `prefix`, in key order.
@@ -93,4 +103,15 @@ impl Tree {
     pub fn is_empty(&self) -> bool {
         self.tree.is_empty()
     }
+}
+
+fn together(changes: Vec<Change>) -> sled::Batch {
+    let mut batch = sled::Batch::default();
+    for (key, value) in changes {
+        match value {
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
+        }
+    }
+    batch
 }
