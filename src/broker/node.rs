@@ -193,13 +193,17 @@ impl Node {
         Ok(node)
     }
 
-    /// Appends look at the free space as they take it; this looks whether some came back.
+    /// Appends look at the free space as they take it; this looks whether some came back, and takes
+    /// what the store will need.
     fn watch_space(&mut self) {
-        let space = Arc::clone(self.disk.storage.space());
+        let (space, kv) = (Arc::clone(self.disk.storage.space()), self.disk.kv.clone());
         self.tasks.push(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SPACE_INTERVAL).await;
-                space.look();
+                tokio::task::block_in_place(|| {
+                    space.tend();
+                    kv.take_room();
+                });
             }
         }));
     }

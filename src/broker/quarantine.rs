@@ -8,6 +8,9 @@
 //! Until another replica leads, one with damage stays: what can be read of it is served, and its vote
 //! counts, unless Raft itself has come upon the damage and ended its group.
 //!
+//! A replica that cannot be opened for a reason that may pass (a full disk) is no case for any of this: it
+//! is tried again by itself.
+//!
 //! Nothing of this is noted anywhere: a crash before the folder is set aside finds the damage again, and
 //! after it there is a vote without a log, which the group takes for what it is.
 //!
@@ -15,6 +18,7 @@
 //! **Invariant:** a partition's only replica stays where it is, and never begins anew.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -26,15 +30,17 @@ use crate::admin::{QuarantineState, QuarantineView};
 use crate::metadata::{MetadataImage, partition_group};
 use crate::model::{PartitionIndex, TopicId, TopicPartition};
 use crate::partition::{OpenError, Partition, PartitionSet};
-use crate::storage::LogError;
+use crate::storage::{self, LogError};
 
 /// What is wrong with a replica of this node.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
     pub(super) name: TopicPartition,
     pub(super) reason: String,
-    /// It could not be opened, and is not tried again until a restart.
+    /// It could not be opened.
     pub(super) is_out: bool,
+    /// The reason may pass by itself: it is tried again. Otherwise not until a restart.
+    pub(super) may_pass: bool,
     /// How often its log was set aside since the start.
     set_aside: u32,
 }
@@ -53,6 +59,18 @@ fn is_damage(error: &anyhow::Error) -> bool {
         Some(OpenError::Raft(_)) => false,
         None => error.downcast_ref::<LogError>().is_some_and(LogError::is_damage),
     }
+}
+
+/// Whether an attempt failed for a reason that may pass: a full disk, no file descriptor left.
+fn may_pass(error: &anyhow::Error) -> bool {
+    let of_log = match error.downcast_ref::<OpenError>() {
+        Some(OpenError::Log(error)) => Some(error),
+        _ => error.downcast_ref::<LogError>(),
+    };
+    let of_system = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(storage::may_pass)
+    };
+    of_log.is_some_and(LogError::may_pass) || error.chain().any(of_system)
 }
 
 impl Reconciler {
@@ -98,7 +116,7 @@ impl Reconciler {
         let (data_dir, why) = (Arc::clone(&self.data_dir), reason.clone());
         tokio::task::spawn_blocking(move || data_dir.set_aside(&dir, &why)).await??;
         let (name, set_aside) = (assigned.name.clone(), before + 1);
-        let trouble = Trouble { name, reason, is_out: false, set_aside };
+        let trouble = Trouble { name, reason, is_out: false, may_pass: false, set_aside };
         lock(&self.troubles).insert(key, trouble);
         Ok(())
     }
@@ -134,10 +152,29 @@ impl Reconciler {
 
     pub(super) fn note_out(&self, assigned: &Assigned, error: &anyhow::Error) {
         let (name, reason) = (assigned.name.clone(), format!("{error:#}"));
-        tracing::error!(partition = %name, reason, "the replica cannot start");
-        let key = (assigned.topic, name.partition);
-        let trouble = Trouble { name, reason, is_out: true, set_aside: 0 };
-        lock(&self.troubles).insert(key, trouble);
+        let (key, may_pass) = ((assigned.topic, name.partition), may_pass(error));
+        let mut troubles = lock(&self.troubles);
+        let before = troubles.get(&key);
+        if !before.is_some_and(|before| before.is_out && before.reason == reason) {
+            tracing::error!(partition = %name, reason, may_pass, "the replica cannot start");
+        }
+        let set_aside = before.map_or(0, |before| before.set_aside);
+        troubles.insert(key, Trouble { name, reason, is_out: true, may_pass, set_aside });
+    }
+
+    /// The replica runs: what kept it out has passed.
+    pub(super) fn note_in(&self, assigned: &Assigned) {
+        let mut troubles = lock(&self.troubles);
+        let key = (assigned.topic, assigned.name.partition);
+        match troubles.get_mut(&key) {
+            Some(trouble) if trouble.set_aside > 0 => trouble.is_out = false,
+            _ => drop(troubles.remove(&key)),
+        }
+    }
+
+    /// Whether a replica is out for a reason that may pass.
+    pub(super) fn has_one_to_try_again(&self) -> bool {
+        lock(&self.troubles).values().any(|trouble| trouble.is_out && trouble.may_pass)
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) const OPENING_MAX: usize = 8;
 /// share a sync.
 const STARTING_MAX: usize = 1_024;
 
-/// Between two attempts to repair a replica while no other one leads.
+/// Between two attempts to repair a replica while no other one leads, or to open one while there is no
+/// room.
 const REPAIR_RETRY: Duration = Duration::from_secs(5);
 
 /// What the reconciler works with.
@@ -200,7 +201,7 @@ impl Reconciler {
         Ok(Configs { limits, retention, compaction, log })
     }
 
-    /// Whether to come back before long: a repair waits.
+    /// Whether to come back before long: a repair waits, or a replica that is to be tried again.
     async fn round(&self, image: &MetadataImage) -> bool {
         let plan = self.plan(image);
         for (partition, deleted) in plan.stop {
@@ -214,6 +215,7 @@ impl Reconciler {
             .buffer_unordered(OPENING_MAX)
             .fold(false, |waits, done| std::future::ready(waits || !done))
             .await
+            || self.has_one_to_try_again()
     }
 
     fn plan(&self, image: &MetadataImage) -> Plan {
@@ -230,7 +232,9 @@ impl Reconciler {
                 wanted.insert((topic.id, index));
                 let name = TopicPartition::new(Arc::clone(&topic.name), index);
                 let assigned = Assigned { name, topic: topic.id, replicas: replicas.clone() };
-                let is_out = troubles.get(&(topic.id, index)).is_some_and(|trouble| trouble.is_out);
+                let is_out = troubles
+                    .get(&(topic.id, index))
+                    .is_some_and(|trouble| trouble.is_out && !trouble.may_pass);
                 match self.partitions.get(topic.id, index) {
                     None if is_out => {}
                     None => plan.start.push(assigned),
@@ -259,7 +263,10 @@ impl Reconciler {
             Err(error) => Err(error.into()),
         };
         match opened {
-            Ok(()) => tracing::debug!(partition = %assigned.name, "replica started"),
+            Ok(()) => {
+                self.note_in(&assigned);
+                tracing::debug!(partition = %assigned.name, "replica started");
+            }
             Err(error) => self.note_out(&assigned, &error),
         }
     }
@@ -323,8 +330,13 @@ impl Reconciler {
         let opened = tokio::task::spawn_blocking(move || {
             // A topic of the same name was deleted while this node was away: its records are not ours
             // to serve, nor to remove.
-            if dir.exists() && read_identity(&dir)?.is_some_and(|found| found != identity) {
+            let found = if dir.exists() { read_identity(&dir)? } else { None };
+            let is_new = found.is_none();
+            if found.is_some_and(|found| found != identity) {
                 data_dir.set_aside(&dir, "it is of a deleted topic of the same name")?;
+            }
+            if is_new {
+                storage.space().check_room_for_a_log(&dir)?;
             }
             anyhow::Ok(Log::open(&dir, &identity, options, &storage, None)?)
         });

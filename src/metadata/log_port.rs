@@ -94,7 +94,7 @@ impl LogPort for MetadataLog {
 
     fn append(&self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
         let entries: Vec<LogEntry> = entries.into_iter().map(entry_out).collect();
-        match self.log.append(&entries) {
+        match self.log.append_to_go_on(&entries) {
             Err(error) if error.may_pass() => {
                 blocking(|| self.log.patiently(|log| log.append(&entries)))?
             }

@@ -50,7 +50,9 @@ impl PartitionLog {
 
     /// Appends entries of which only the first may be a command.
     fn append_run(&self, entries: &[LogEntry]) -> io::Result<()> {
-        if let Some(LogEntry { body: EntryBody::Command(bytes), .. }) = entries.first()
+        let first = entries.first();
+        let is_command = first.is_some_and(begins_segment);
+        if let Some(LogEntry { body: EntryBody::Command(bytes), .. }) = first
             && let Ok(Command::Retain { first_index, .. }) = Command::decode(bytes)
         {
             match self.log.seal_below(first_index) {
@@ -61,7 +63,9 @@ impl PartitionLog {
                 sealed => sealed?,
             }
         }
-        match self.log.append(entries) {
+        let appended =
+            if is_command { self.log.append_to_free(entries) } else { self.log.append(entries) };
+        match appended {
             Err(error) if error.may_pass() => {
                 blocking(|| self.log.patiently(|log| log.append(entries)))?
             }

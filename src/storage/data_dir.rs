@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! node.json                        whose folder it is
+//! ballast                          space to free space with (see `ballast`)
 //! lock                             held (flock) while a process uses it
 //! kv/                              votes, commit points, metadata state
 //! metadata/                        the metadata group's log

@@ -206,3 +206,13 @@ impl From<LogError> for io::Error {
         Self::new(kind, error)
     }
 }
+
+/// Whether the system had no space for what was to be written.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether the reason is one that may pass by itself: a full disk, no file descriptor left.
+pub(crate) fn may_pass(error: &io::Error) -> bool {
+    is_full(error) || is_out_of_files(error)
+}

@@ -5,6 +5,7 @@
 //! **Invariant:** what was once reported as on disk is returned, or its loss is an error.
 
 mod background;
+mod ballast;
 mod bit_flip;
 mod cache;
 mod checked;
@@ -44,6 +45,7 @@ pub use data_dir_error::DataDirError;
 pub use disk::{Disk, FatalHook, SystemDisk, abort_process};
 pub use entry::{EntryBody, EntryId, LogEntry};
 pub use error::LogError;
+pub(crate) use error::may_pass;
 pub use file_map::FileMap;
 pub use file_slice::{FileSlice, slices_len};
 pub use identity::LogIdentity;

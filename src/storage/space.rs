@@ -8,6 +8,8 @@
 //! free:  ……………………│  reserve  │ ¾ │ ¼ │
 //!        records   replication   votes, metadata
 //! ```
+//! Where even that is gone (others write to the volume too), the [ballast](super::ballast) is given up.
+//!
 //! **Invariant:** once refused, records are taken again only when a quarter more than the reserve is
 //! free, so that it does not go back and forth with every append.
 
@@ -16,6 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
+use super::LogError;
+use super::ballast::{BALLAST_BYTES, Ballast, Need};
 use super::locks::lock;
 
 /// Part of a volume that the reserve takes at most: a small volume should not be all reserve.
@@ -29,6 +33,8 @@ pub struct DiskSpace {
     reserve: AtomicU64,
     free: AtomicU64,
     full: AtomicBool,
+    /// Without a folder there is none.
+    ballast: Option<Ballast>,
     /// Those who wait for room.
     waiting: Mutex<()>,
     changed: Condvar,
@@ -42,11 +48,54 @@ impl DiskSpace {
             reserve: AtomicU64::new(0),
             free: AtomicU64::new(u64::MAX),
             full: AtomicBool::new(false),
+            ballast: dir.map(Ballast::of),
             waiting: Mutex::new(()),
             changed: Condvar::new(),
         };
-        space.look();
+        space.tend();
+        space.make_room_to_start();
         space
+    }
+
+    /// A start writes a little before it can free anything.
+    fn make_room_to_start(&self) {
+        while self.free_bytes() < BALLAST_BYTES / 2 && self.give(Need::GoOn) {
+            self.look();
+        }
+    }
+
+    /// Attempts what needs a little space, and again as long as it is told that the disk is full and
+    /// ballast is left for `need`.
+    ///
+    /// # Errors
+    /// Of `attempt`.
+    pub(super) fn with_ballast<T>(
+        &self,
+        need: Need,
+        mut attempt: impl FnMut() -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        loop {
+            match attempt() {
+                Err(error) if error.is_full() && self.give(need) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Gives up some ballast; false when none is left for `need`.
+    pub(super) fn give(&self, need: Need) -> bool {
+        self.ballast.as_ref().is_some_and(|ballast| ballast.give(need))
+    }
+
+    /// Looks, and sets ballast aside again where there is room; to be called now and then.
+    pub fn tend(&self) {
+        self.look();
+        if let Some(ballast) = &self.ballast
+            && self.has_room()
+            && self.free_bytes() > BALLAST_BYTES
+        {
+            ballast.fill();
+        }
     }
 
     /// Asks the file system (about a microsecond), and says so when room ends or comes back.
@@ -96,6 +145,18 @@ impl DiskSpace {
     #[must_use]
     pub fn has_room_for_replication(&self) -> bool {
         self.free_bytes() >= self.reserve_bytes() / 4
+    }
+
+    /// Whether a log may be made in `dir`: it would not get far without room for what is replicated.
+    ///
+    /// # Errors
+    /// [`LogError::Full`].
+    pub fn check_room_for_a_log(&self, dir: &Path) -> Result<(), LogError> {
+        if self.has_room_for_replication() {
+            return Ok(());
+        }
+        let needed_bytes = (self.reserve_bytes() / 4).saturating_sub(self.free_bytes());
+        Err(LogError::Full { path: dir.to_owned(), needed_bytes })
     }
 
     /// Bytes that are free, as of the last look.

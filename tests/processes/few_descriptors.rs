@@ -16,7 +16,7 @@ use super::support::{
     PATIENCE, Record, binary, consumer, options, poll_until, read, send_all, watermarks,
 };
 
-const LIMIT: u64 = 128;
+pub(crate) const LIMIT: u64 = 128;
 /// What of it goes to segments: see `src/broker/descriptors.rs`.
 const SEGMENTS: usize = 24;
 const PARTITIONS: i32 = 4;
@@ -41,7 +41,7 @@ fn is_all(partition: i32, read: impl IntoIterator<Item = (i64, Record)>) -> bool
 }
 
 /// A script that starts the binary with a low limit, under the binary's process id.
-fn limited(folder: &tempfile::TempDir) -> PathBuf {
+pub(crate) fn limited(folder: &tempfile::TempDir) -> PathBuf {
     let path = folder.path().join("jackdaw-limited");
     let script = format!("#!/bin/sh\nulimit -n {LIMIT}\nexec '{}' \"$@\"\n", binary().display());
     // Not written from here: what another test starts meanwhile would hold it open for a moment, and a
@@ -53,7 +53,7 @@ fn limited(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 /// The files that the node has open: all, and those of segments.
-fn open_files(cluster: &Cluster) -> (usize, usize) {
+pub(crate) fn open_files(cluster: &Cluster) -> (usize, usize) {
     let folder = format!("/proc/{}/fd", cluster.node(1).pid().unwrap());
     let links = fs::read_dir(folder).unwrap().filter_map(|link| link.ok()?.path().read_link().ok());
     let links: Vec<PathBuf> = links.collect();
@@ -68,7 +68,7 @@ fn segment_files(cluster: &Cluster) -> usize {
     paths.filter(|path| path.extension().is_some_and(|extension| extension == "log")).count()
 }
 
-fn limit_to(cluster: &Cluster, current: u64) {
+pub(crate) fn limit_to(cluster: &Cluster, current: u64) {
     let pid = Pid::from_raw(cluster.node(1).pid().unwrap().cast_signed());
     let limit = Rlimit { current: Some(current), maximum: Some(LIMIT) };
     prlimit(pid, Resource::Nofile, limit).unwrap();

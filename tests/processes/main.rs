@@ -11,6 +11,7 @@ mod few_descriptors;
 mod five_nodes;
 mod hostile_bytes;
 mod one_node;
+mod passing;
 mod raw;
 mod record_rules;
 mod relaxing;

@@ -1,8 +1,10 @@
 //! A small ordered key-value store for low-rate state: votes, commit points, the metadata state.
 //!
-//! It is sled 0.34, named nowhere else. Two things about it are ours:
+//! It is sled 0.34, named nowhere else. Three things about it are ours:
 //! - **Durability.** On Linux sled's `flush` ends in `sync_file_range(2)`, which neither flushes the
 //!   drive's cache nor writes the file's size. Every flush here is followed by `fdatasync(2)`.
+//! - **Room.** A write that sled could not do ends it, and with it the node. So its file has blocks beyond
+//!   its end, for when the disk is full.
 //! - **Group commit.** Commits that arrive during a flush share the next one.
 //!
 //! **Invariant:** a commit is readable when `commit` returns and on disk when its [`Durable`] resolves.
@@ -15,23 +17,32 @@ mod tree;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use durable::Durable;
 pub use error::KvError;
+use rustix::fs::FallocateFlags;
 pub use tree::{Batch, Tree};
 
-use super::Storage;
+use super::ballast::Need;
+use super::error::is_full;
 use super::locks::lock;
 use super::syncer::{SyncTarget, SyncTicket};
+use super::{Disk as _, Storage, SystemDisk};
 
 /// sled's page cache, bytes: its state is small, and is kept decoded by its users.
 const CACHE_BYTES: u64 = 1 << 20;
 /// sled's log segment, bytes. A quarter of it is the largest page that sled does not put into a file
 /// of its own, so smaller is slower; an open store costs about 1 MiB of memory with it.
 const SEGMENT_BYTES: usize = 512 << 10;
+
+/// What `st_blocks` counts in.
+const BLOCK_BYTES: u64 = 512;
+/// Blocks that the file has beyond its end, bytes: two of sled's segments.
+const AHEAD_BYTES: u64 = 2 * SEGMENT_BYTES as u64;
 
 /// The store. Clone shares it; the folder is locked until the last clone is gone.
 #[derive(Clone)]
@@ -75,10 +86,17 @@ impl Kv {
             .open()
             .map_err(fail)?;
         let io = |source| KvError::Io { dir: dir.to_owned(), source };
-        let file = File::open(dir.join("db")).map_err(io)?;
+        let file = SystemDisk.open_or_create(&dir.join("db")).map_err(io)?;
         let inner = Inner { dir: dir.to_owned(), db, file, storage: storage.clone() };
         inner.sync_names().map_err(io)?;
+        inner.take_room();
         Ok(Self { inner: Arc::new(inner), flush: Arc::default() })
+    }
+
+    /// Takes the room that writes will need; to be called now and then, since not every write is
+    /// flushed. Costs a microsecond where it is there.
+    pub fn take_room(&self) {
+        self.inner.take_room();
     }
 
     /// The tree called `name`, made if it is not there.
@@ -145,7 +163,28 @@ impl Inner {
         if std::fs::read_dir(self.dir.join("blobs"))?.next().is_some() {
             rustix::fs::syncfs(&self.file)?;
         }
+        self.take_room();
         Ok(())
+    }
+
+    /// Where there is none, the file goes without: it may have enough.
+    fn take_room(&self) {
+        while let Err(error) = self.allocate_ahead() {
+            if !is_full(&error) || !self.storage.space.give(Need::GoOn) {
+                tracing::debug!(%error, dir = %self.dir.display(), "no room is taken ahead");
+                return;
+            }
+        }
+    }
+
+    fn allocate_ahead(&self) -> io::Result<()> {
+        let found = self.file.metadata()?;
+        if found.blocks() * BLOCK_BYTES >= found.len() + AHEAD_BYTES / 2 {
+            return Ok(());
+        }
+        let upto = found.len() + AHEAD_BYTES;
+        // sled knows its file's length, which so stays as it is.
+        Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, upto)?)
     }
 
     /// Makes the names of sled's files and of the folder durable.

@@ -86,3 +86,22 @@ async fn concurrent_commits_share_flushes() {
     assert!((1..500).contains(&syncs), "{syncs}");
     assert_eq!(tree.iter().count(), 500);
 }
+
+#[test]
+fn what_is_written_on_a_full_disk_finds_its_blocks_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = Kv::open(dir.path(), &Storage::default()).unwrap();
+    let ahead = || {
+        let found = std::fs::metadata(dir.path().join("db")).unwrap();
+        (found.blocks() * BLOCK_BYTES).saturating_sub(found.len())
+    };
+    assert!(ahead() >= AHEAD_BYTES / 2);
+    let tree = kv.tree("t").unwrap();
+    for n in 0..200_u32 {
+        let mut batch = Batch::new();
+        batch.put(&n.to_be_bytes(), &[n as u8; 10_000]);
+        tree.apply(batch).unwrap();
+    }
+    kv.flush().unwrap();
+    assert!(ahead() >= AHEAD_BYTES / 2);
+}

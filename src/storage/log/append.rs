@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use crate::model::record_batch::{self, BatchError, BatchHeader};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
+use crate::storage::ballast::Need;
 use crate::storage::cache::{Cached, CachedBody};
+use crate::storage::error::is_full;
 use crate::storage::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Item};
 use crate::storage::locks::{lock, read, write};
 use crate::storage::segment::{End, IndexDue, Segment};
@@ -131,6 +133,23 @@ impl Log {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Appends what is to free space: on a full disk the [ballast](crate::storage::ballast) is given up
+    /// for it.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append_to_free(&self, entries: &[LogEntry]) -> Result<Appended, LogError> {
+        self.0.storage.space.with_ballast(Need::Free, || self.append(entries))
+    }
+
+    /// Appends what is not records, for which a part of the [ballast](crate::storage::ballast) is there.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append_to_go_on(&self, entries: &[LogEntry]) -> Result<Appended, LogError> {
+        self.0.storage.space.with_ballast(Need::GoOn, || self.append(entries))
     }
 
     /// Whether the disk has room for records of producers.
@@ -376,8 +395,4 @@ impl Planned {
     fn into_cached(self) -> Cached {
         Cached { id: self.id, body: self.cached }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -68,6 +68,7 @@ use self::sync::SyncState;
 use self::view::View;
 use super::cache::EntryCache;
 use super::checkpoint::CheckpointFile;
+use super::error::is_full;
 use super::locks::read;
 use super::syncer::SyncTicket;
 use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, RollLimits, Storage};
@@ -241,11 +242,9 @@ impl Inner {
     /// For a change that is made beside what is in use, so that it may fail: a full disk is no reason
     /// to end. A sync that failed was noted by [`Watched`].
     fn refused(&self, doing: &'static str, error: io::Error) -> LogError {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                LogError::Full { path: self.dir.clone(), needed_bytes: 4096 }
-            }
-            _ => LogError::io(doing, &self.dir)(error),
+        if is_full(&error) {
+            return LogError::Full { path: self.dir.clone(), needed_bytes: 4096 };
         }
+        LogError::io(doing, &self.dir)(error)
     }
 }

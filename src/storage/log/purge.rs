@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::model::{Offset, Timestamp};
+use crate::storage::ballast::Need;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::epochs::Epochs;
 use crate::storage::locks::{lock, read, write};
@@ -52,9 +53,10 @@ impl Log {
         inner.settle()?;
         let start_offset = self.offset_of(upto + 1)?;
         let retained = Retained { purged, start_offset, resetting: false };
-        retained
-            .write(&inner.dir, &Watched(inner))
-            .map_err(|error| inner.refused("replace the retained mark in", error))?;
+        inner.storage.space.with_ballast(Need::Free, || {
+            let written = retained.write(&inner.dir, &Watched(inner));
+            written.map_err(|error| inner.refused("replace the retained mark in", error))
+        })?;
         let gone = {
             let mut view = write(&inner.view);
             view.retained = Some(retained);

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use crate::model::Timestamp;
+use crate::storage::ballast::Need;
 use crate::storage::frame::Item;
 use crate::storage::locks::{lock, read, write};
 use crate::storage::retained::Retained;
@@ -51,10 +52,10 @@ impl Log {
             let view = read(&inner.view);
             (view.active().head.first_index, view.end.next_index)
         };
-        if begin < first_index && begin < end {
-            return inner.roll(&mut writer);
+        if begin >= first_index || begin >= end {
+            return Ok(());
         }
-        Ok(())
+        inner.storage.space.with_ballast(Need::Free, || inner.roll(&mut writer))
     }
 }
 

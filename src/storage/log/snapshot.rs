@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 
 use crate::storage::LogError;
+use crate::storage::ballast::Need;
 use crate::storage::durable_file::replace_file;
 
 use super::{Log, Watched};
@@ -20,8 +21,12 @@ impl Log {
     pub fn write_snapshot(&self, contents: &[u8]) -> Result<(), LogError> {
         let inner = &*self.0;
         inner.check_usable()?;
-        replace_file(&inner.dir.join(FILE_NAME), contents, &Watched(inner))
-            .map_err(|error| inner.refused("replace the snapshot in", error))
+        let path = inner.dir.join(FILE_NAME);
+        // Without it nothing is purged.
+        inner.storage.space.with_ballast(Need::Free, || {
+            replace_file(&path, contents, &Watched(inner))
+                .map_err(|error| inner.refused("replace the snapshot in", error))
+        })
     }
 
     /// What is kept beside the log; `None` if nothing was.

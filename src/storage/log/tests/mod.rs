@@ -9,6 +9,7 @@ mod cuts;
 mod failures;
 mod fault_disk;
 mod fetching;
+mod full;
 mod held;
 mod model;
 mod power_cut;
