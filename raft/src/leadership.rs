@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
@@ -18,9 +18,6 @@ use crate::id::{GroupId, NodeId};
 use crate::status::Leadership;
 use crate::transport::{Link, Transport};
 use crate::wire::{Announcement, Kind, Outgoing};
-
-/// How long a change keeps others possible: a few elections.
-const UNSETTLED: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -67,8 +64,6 @@ pub(crate) struct Leaderships {
     transport: Weak<Transport>,
     table: Mutex<Table>,
     version: watch::Sender<u64>,
-    /// When that was counted up last.
-    changed: Mutex<Option<Instant>>,
     /// Told of every change: elections may be due.
     succession: Arc<Notify>,
 }
@@ -163,7 +158,6 @@ impl Leaderships {
             transport: Arc::downgrade(transport),
             table: Mutex::default(),
             version: watch::Sender::new(0),
-            changed: Mutex::default(),
         }
     }
 
@@ -173,15 +167,8 @@ impl Leaderships {
 
     /// Somebody's leader may be another one now, or may have died.
     pub(crate) fn touch(&self) {
-        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.succession.notify_one();
         self.version.send_modify(|version| *version += 1);
-    }
-
-    /// Whether something changed a moment ago, so that elections may be under way.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        let changed = *self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.is_some_and(|at| at.elapsed() < UNSETTLED)
     }
 
     /// A group was opened: an election may be due.
@@ -289,6 +276,8 @@ fn send(link: &Link, announcement: &Announcement) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const GROUP: GroupId = GroupId { topic: 7, partition: 0 };

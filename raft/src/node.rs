@@ -239,11 +239,6 @@ impl RaftNode {
         self.inner.leaderships.version()
     }
 
-    /// Whether leaderships changed, or nodes died, a moment ago: elections may be under way.
-    pub fn is_unsettled(&self) -> bool {
-        self.inner.leaderships.is_unsettled()
-    }
-
     /// Whether a node's replica of a group is being refilled, as far as its node has told: any group
     /// of the cluster, and this node too.
     pub fn is_refilling(&self, id: GroupId, node: NodeId) -> bool {

@@ -112,7 +112,7 @@ impl Context {
         running.map(|running| (image, running)).ok_or(ErrorCode::NotLeaderOrFollower)
     }
 
-    pub(super) fn topic(&self, topic: &TopicRef) -> Result<Arc<TopicImage>, ErrorCode> {
+    fn topic(&self, topic: &TopicRef) -> Result<Arc<TopicImage>, ErrorCode> {
         let image = self.metadata.port.image();
         let (found, missing) = match topic {
             TopicRef::Name(name) => {

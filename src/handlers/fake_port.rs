@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,7 +30,6 @@ pub(super) struct FakePort {
     state: Mutex<State>,
     images: watch::Sender<Arc<MetadataImage>>,
     leadership: watch::Sender<u64>,
-    pub(super) unsettled: AtomicBool,
     pub(super) leaders: Mutex<Leaders>,
     pub(super) refilling: Mutex<BTreeSet<(TopicId, PartitionIndex, BrokerId)>>,
     pub(super) alive: Mutex<BTreeSet<BrokerId>>,
@@ -67,7 +66,6 @@ pub(super) fn cluster(brokers: i32) -> Arc<FakePort> {
         state: Mutex::new(state),
         images,
         leadership: watch::Sender::new(0),
-        unsettled: AtomicBool::new(false),
         leaders: Mutex::default(),
         refilling: Mutex::default(),
         alive: Mutex::new((1..=brokers).map(BrokerId).collect()),
@@ -186,10 +184,6 @@ impl MetadataPort for FakePort {
 
     fn leadership(&self) -> watch::Receiver<u64> {
         self.leadership.subscribe()
-    }
-
-    fn is_unsettled(&self) -> bool {
-        self.unsettled.load(SeqCst)
     }
 
     fn create_topics(

@@ -18,7 +18,6 @@ use kafka_wire::metadata_response::{
 use kafka_wire_core::Uuid;
 
 use super::errors::KafkaCode;
-use super::leader_wait;
 use super::metadata_context::MetadataContext;
 use super::wire;
 use crate::metadata::{BrokerRegistration, CreateTopic, Refusal, TopicImage, topic_name};
@@ -31,8 +30,7 @@ pub async fn handle(
     version: i16,
     body: MetadataRequest,
 ) -> MetadataResponse {
-    let mut topics = topics(context, version, body).await;
-    await_leaders(context, version, &mut topics).await;
+    let topics = topics(context, version, body).await;
     // After the topics, so that every leader is among them.
     let brokers = alive_brokers(context);
     let mut response = MetadataResponse::default();
@@ -41,33 +39,6 @@ pub async fn handle(
     response.brokers = brokers.into_iter().map(broker).collect();
     response.topics = topics;
     response
-}
-
-/// Waits for elections that are under way, and looks again at the topics that they were of.
-async fn await_leaders(
-    context: &MetadataContext,
-    version: i16,
-    topics: &mut [MetadataResponseTopic],
-) {
-    let port = &context.port;
-    if !port.is_unsettled() {
-        return;
-    }
-    let leaderless = |topic: &MetadataResponseTopic| {
-        let id = wire::topic_id(topic.topic_id);
-        let partitions = topic.partitions.iter().filter(|partition| partition.leader_id < 0);
-        let ids = partitions.map(move |partition| (id, PartitionIndex(partition.partition_index)));
-        ids.collect::<Vec<_>>()
-    };
-    let partitions: Vec<_> = topics.iter().flat_map(leaderless).collect();
-    leader_wait::until_led(&**port, partitions).await;
-    let (view, image) = (View::new(context, version), port.image());
-    for topic in topics.iter_mut().filter(|topic| !leaderless(topic).is_empty()) {
-        // One that was deleted meanwhile is answered as it was.
-        if let Some(known) = image.topic_by_id(wire::topic_id(topic.topic_id)) {
-            *topic = view.topic(known);
-        }
-    }
 }
 
 fn alive_brokers(context: &MetadataContext) -> Vec<BrokerRegistration> {

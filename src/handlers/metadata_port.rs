@@ -47,9 +47,6 @@ pub trait MetadataPort: Send + Sync + 'static {
     /// Counts up whenever an answer of [`Self::leader_of`] may have changed.
     fn leadership(&self) -> watch::Receiver<u64>;
 
-    /// Whether leaderships changed, or nodes died, a moment ago: elections may be under way.
-    fn is_unsettled(&self) -> bool;
-
     /// Creates topics; `validate_only` answers with what would be created.
     fn create_topics(
         &self,
@@ -126,10 +123,6 @@ impl MetadataPort for Metadata {
 
     fn leadership(&self) -> watch::Receiver<u64> {
         self.leadership_version()
-    }
-
-    fn is_unsettled(&self) -> bool {
-        self.is_unsettled()
     }
 
     fn create_topics(

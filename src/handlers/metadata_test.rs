@@ -272,29 +272,3 @@ proptest::proptest! {
         });
     }
 }
-
-#[tokio::test]
-async fn an_election_under_way_is_waited_for_and_no_other() {
-    let port = cluster(3);
-    *port.elects.lock().unwrap() = false;
-    let topic = port.topic("t", 2, 3).await;
-    port.elect(topic, 0, 2, 1);
-    let context = port.context();
-    let leaders = |response: &MetadataResponse| {
-        response.topics[0].partitions.iter().map(|p| p.leader_id).collect::<Vec<_>>()
-    };
-    let answer = ask(&context, 12, by_names(&["t"])).await;
-    assert_eq!(leaders(&answer), [2, -1]);
-    port.unsettled.store(true, SeqCst);
-    let electing = async {
-        tokio::task::yield_now().await;
-        port.elect(topic, 1, 3, 1);
-    };
-    let (answer, ()) = tokio::join!(ask(&context, 12, by_names(&["t"])), electing);
-    assert_eq!(leaders(&answer), [2, 3]);
-    port.leaders.lock().unwrap().remove(&(topic, PartitionIndex(1)));
-    // Without a majority it may take for ever.
-    let asked = ask(&context, 12, by_names(&["t"]));
-    let answer = tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap();
-    assert_eq!(leaders(&answer), [2, -1]);
-}

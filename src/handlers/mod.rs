@@ -39,7 +39,6 @@ pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
-mod leader_wait;
 pub mod leave_group;
 pub mod list_groups;
 mod list_offsets;

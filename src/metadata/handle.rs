@@ -198,12 +198,6 @@ impl Metadata {
         self.inner.node.leadership_version()
     }
 
-    /// Whether leaderships changed, or nodes died, a moment ago: elections may be under way.
-    #[must_use]
-    pub fn is_unsettled(&self) -> bool {
-        self.inner.node.is_unsettled()
-    }
-
     /// Reads groups and committed offsets under a short lock. `read` must not wait for anything.
     pub fn with_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         self.inner.machine.with_state(read)

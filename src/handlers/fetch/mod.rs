@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::context::{Context, TopicRef};
 use super::errors::KafkaCode;
-use super::{Outcome, Records, Request, leader_wait};
+use super::{Outcome, Records, Request};
 use crate::model::compression::{Codec, Compression};
 use crate::model::{LeaderEpoch, Offset, PartitionIndex};
 use crate::partition::{Partition, PartitionError, Read};
@@ -133,24 +133,12 @@ async fn run(
         let look = look(ctx, version, &plan.targets, bounds.max_bytes);
         let enough = look.urgent || look.bytes >= bounds.min_bytes || plan.targets.is_empty();
         if enough || Instant::now() >= bounds.deadline {
-            let moved = look.fetched.iter().filter(|fetched| has_moved(&fetched.answer));
-            let moved = moved.map(|fetched| (&fetched.target.topic, fetched.target.partition));
-            let leaderless = leader_wait::leaderless(ctx, moved);
-            let led = leader_wait::until_led(&*ctx.metadata.port, leaderless);
-            // Without a new leader the answer is the same.
-            let _ = tokio::time::timeout_at(bounds.deadline, led).await;
             return respond(ctx, version, &plan, look);
         }
         drop(look);
         // Whether it moved or the time is over, the next look decides.
         drop(tokio::time::timeout_at(bounds.deadline, watches.moved()).await);
     }
-}
-
-/// Whether another node leads the partition, or is about to.
-fn has_moved(answer: &FetchPartition<Records>) -> bool {
-    let moved = [ErrorCode::NotLeaderOrFollower.code(), ErrorCode::FencedLeaderEpoch.code()];
-    moved.contains(&answer.error_code)
 }
 
 fn look(ctx: &Context, version: i16, targets: &[FetchTarget], max_bytes: usize) -> Look {
@@ -273,7 +261,8 @@ fn hint_leader(
     answer: &mut FetchPartition<Records>,
     endpoints: &mut Vec<NodeEndpoint>,
 ) {
-    if version < ENDPOINTS_SINCE || !has_moved(answer) {
+    let moved = [ErrorCode::NotLeaderOrFollower.code(), ErrorCode::FencedLeaderEpoch.code()];
+    if version < ENDPOINTS_SINCE || !moved.contains(&answer.error_code) {
         return;
     }
     let Some(hint) = ctx.leader_hint(&target.topic, PartitionIndex(target.partition)) else {

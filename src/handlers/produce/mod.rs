@@ -24,7 +24,7 @@ use kafka_wire::produce_response::{
 use tokio::time::Instant;
 
 use super::context::{Context, TopicRef};
-use super::{CloseReason, Outcome, Reply, Request, leader_wait};
+use super::{CloseReason, Outcome, Reply, Request};
 use crate::model::{Offset, PartitionIndex, Timestamp};
 use crate::partition::{Acks, AppendHandle, Partition, PartitionError};
 use crate::protocol::ErrorCode;
@@ -135,34 +135,20 @@ async fn answer(
     topics: Vec<QueuedTopic>,
     deadline: Instant,
 ) -> ProduceResponse {
-    let mut ended = Vec::with_capacity(topics.len());
+    let mut response = ProduceResponse::default();
     for queued in topics {
-        let mut answers = Vec::with_capacity(queued.partitions.len());
+        let mut topic = topic_response(&queued.topic);
         for partition in queued.partitions {
             let outcome = match partition.outcome {
                 Err(refusal) => Err(refusal),
                 Ok(append) => committed(append, deadline).await,
             };
-            answers.push(partition_response(partition.index, outcome));
-        }
-        ended.push((queued.topic, answers));
-    }
-    let moved = ended.iter().flat_map(|(topic, answers)| {
-        let moved = answers.iter().filter(|answer| has_moved(answer));
-        moved.map(move |answer| (topic, answer.index))
-    });
-    let leaderless = leader_wait::leaderless(ctx, moved);
-    let led = leader_wait::until_led(&*ctx.metadata.port, leaderless);
-    // Without a new leader the answer is the same.
-    let _ = tokio::time::timeout_at(deadline, led).await;
-    let mut response = ProduceResponse::default();
-    for (name, answers) in ended {
-        let mut topic = topic_response(&name);
-        for mut answer in answers {
-            if has_moved(&answer) {
-                hint_leader(ctx, version, &name, &mut answer, &mut response.node_endpoints);
+            let mut answer = partition_response(partition.index, outcome);
+            if answer.error_code == ErrorCode::NotLeaderOrFollower.code() {
+                hint_leader(ctx, version, &queued.topic, &mut answer, &mut response.node_endpoints);
             } else if answer.error_code == 0
-                && let Ok((_, partition)) = ctx.resolve(&name, PartitionIndex(answer.index))
+                && let Ok((_, partition)) =
+                    ctx.resolve(&queued.topic, PartitionIndex(partition.index))
             {
                 answer.log_start_offset = partition.log().start_offset().0;
                 if answer.log_append_time_ms != Timestamp::NONE.0
@@ -176,11 +162,6 @@ async fn answer(
         response.responses.push(topic);
     }
     response
-}
-
-/// Whether another node leads the partition, or is about to.
-fn has_moved(answer: &PartitionProduceResponse) -> bool {
-    answer.error_code == ErrorCode::NotLeaderOrFollower.code()
 }
 
 async fn committed(append: Append, deadline: Instant) -> Result<Appended, Refusal> {
