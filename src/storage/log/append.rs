@@ -135,7 +135,7 @@ impl Log {
         }
     }
 
-    /// Appends what is to free space: on a full disk the [ballast](crate::storage::ballast) is given up
+    /// Appends what is to free space: on a full disk the ballast is given up
     /// for it.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Log {
         self.0.storage.space.with_ballast(Need::Free, || self.append(entries))
     }
 
-    /// Appends what is not records, for which a part of the [ballast](crate::storage::ballast) is there.
+    /// Appends what is not records, for which a part of the ballast is there.
     ///
     /// # Errors
     /// As [`Log::append`].
