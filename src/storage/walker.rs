@@ -184,26 +184,34 @@ impl Walker {
     }
 
     fn check_crc(&mut self, item: &Item, position: u64) -> io::Result<Result<(), String>> {
-        let header = self.window.get(position, ITEM_HEADER_BYTES, self.end)?.to_vec();
-        Ok(item.compare_crc(self.crc_of(item, &header, position)?))
+        let header = self.window.get(position, ITEM_HEADER_BYTES, self.end)?;
+        let start = item.crc_start(header);
+        Ok(match self.crc_of(item, start, position)? {
+            Some(computed) => item.compare_crc(computed),
+            None => Err("the file ends inside of it".to_owned()),
+        })
     }
 
-    /// The CRC of the item at `position`, whose first bytes are, or should be, `header`. In pieces: a
-    /// damaged length must not make us allocate what it says.
-    fn crc_of(&mut self, item: &Item, header: &[u8], position: u64) -> io::Result<u32> {
-        let (mut crc, skip) = item.crc_start(header);
+    /// The CRC of the item at `position`, of which `start` is the header's part; `None` if the file ends
+    /// inside of it. In pieces: a damaged length must not make us allocate what it says.
+    fn crc_of(
+        &mut self,
+        item: &Item,
+        (mut crc, skip): (u32, usize),
+        position: u64,
+    ) -> io::Result<Option<u32>> {
         let end = position + item.size() as u64;
         let mut at = position + skip as u64;
         while at < end {
             let want = (CHECK_WINDOW_BYTES / 2).min((end - at) as usize);
             let bytes = self.window.get(at, want, self.end)?;
             if bytes.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut"));
+                return Ok(None);
             }
             crc = crc32c::crc32c_append(crc, bytes);
             at += bytes.len() as u64;
         }
-        Ok(crc)
+        Ok(Some(crc))
     }
 
     /// Whether the item at `position`, a bad one, was written as a whole and changed since:
@@ -244,19 +252,21 @@ impl Walker {
     /// Whether the bad item at `position` would be sound, and continue the walk, with one bit changed in
     /// what was written of it.
     fn is_one_bit_off(&mut self, position: u64) -> io::Result<bool> {
-        let header = self.window.get(position, ITEM_HEADER_BYTES, self.end)?.to_vec();
+        let mut header = self.window.get(position, ITEM_HEADER_BYTES, self.end)?.to_vec();
         // What says how long the item is, and what its CRC does not cover, is tried out.
         for bit in 0..header.len().min(FRAME_HEADER_BYTES) * 8 {
-            let mut changed = header.clone();
-            changed[bit / 8] ^= 1 << (bit % 8);
-            if let Some(item) = self.continuing(&changed, position)
-                && self.crc_of(&item, &changed, position)? == item.crc()
+            let (at, mask) = (bit / 8, 1 << (bit % 8));
+            header[at] ^= mask;
+            if let Some(item) = self.continuing(&header, position)
+                && self.crc_of(&item, item.crc_start(&header), position)? == Some(item.crc())
             {
-                return self.is_written_at(position + (bit / 8) as u64, position, &item);
+                return self.is_written_at(position + at as u64, position, &item);
             }
+            header[at] ^= mask;
         }
         let Some(item) = self.continuing(&header, position) else { return Ok(false) };
-        let computed = self.crc_of(&item, &header, position)?;
+        let start = item.crc_start(&header);
+        let Some(computed) = self.crc_of(&item, start, position)? else { return Ok(false) };
         match bit_flip::find(item.crc(), computed, item.size() as u64) {
             Some(from_end) => {
                 let at = position + item.size() as u64 - 1 - from_end;
