@@ -20,17 +20,9 @@ import tempfile
 import time
 import urllib.request
 
+from nodes import ask, free_ports
+
 S_MAX, MB_MAX, PATIENCE_S, NODES, IDLE_S = 10, 600, 180, (1, 2, 3), 5
-
-
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 class Node:
@@ -78,11 +70,8 @@ def create(node, topics, partitions):
         share = partitions // topics + (number < partitions % topics)
         body += text(f"topic{number:04}") + struct.pack(">ihii", share, len(NODES), 0, 0)
     body += struct.pack(">ib", PATIENCE_S * 1000, 0)
-    payload = struct.pack(">hhih", 19, 2, 1, -1) + body
     with socket.create_connection(("127.0.0.1", node.kafka), timeout=PATIENCE_S) as connection:
-        connection.sendall(struct.pack(">i", len(payload)) + payload)
-        stream = connection.makefile("rb")
-        answer = stream.read(struct.unpack(">i", stream.read(4))[0])[8:]
+        answer = ask(connection, 19, 2, body)
     count, at = struct.unpack(">i", answer[:4])[0], 4
     for _ in range(count):
         at += 2 + struct.unpack(">h", answer[at : at + 2])[0]

@@ -108,13 +108,7 @@ impl Handover {
             if to == self.transport.me() {
                 return Err(HandoverError::NotNeeded);
             }
-            let dead = self.transport.timing().peer_dead();
-            if !self.transport.peer(to).is_some_and(|peer| peer.status(dead).alive) {
-                return Err(HandoverError::Unreachable(to));
-            }
-            if self.incomplete.contains(group.id(), to) {
-                return Err(HandoverError::Refilling(to));
-            }
+            self.check_able(group.id(), to)?;
             if !status.is_level(to) {
                 let entries = status.lag(to).ok_or(HandoverError::NoVoter(to))?;
                 return Err(HandoverError::Behind { node: to, entries });
@@ -124,11 +118,20 @@ impl Handover {
         group.transfer_leader(to).await.map_err(HandoverError::Failed)
     }
 
-    /// Whether a node lives and would take over: one without its whole log refuses.
     fn is_able(&self, group: GroupId, node: NodeId) -> bool {
+        self.check_able(group, node).is_ok()
+    }
+
+    /// Whether a node lives and would take over: one without its whole log refuses.
+    fn check_able(&self, group: GroupId, node: NodeId) -> Result<(), HandoverError> {
         let dead = self.transport.timing().peer_dead();
-        self.transport.peer(node).is_some_and(|peer| peer.status(dead).alive)
-            && !self.incomplete.contains(group, node)
+        if !self.transport.peer(node).is_some_and(|peer| peer.status(dead).alive) {
+            return Err(HandoverError::Unreachable(node));
+        }
+        if self.incomplete.contains(group, node) {
+            return Err(HandoverError::Refilling(node));
+        }
+        Ok(())
     }
 }
 

@@ -25,7 +25,6 @@ impl FileMap {
         let len = usize::try_from(upto - start).map_err(io::Error::other)?;
         let map = map(file, start, len)?;
         // Where files can have huge pages it takes far fewer page faults; elsewhere it is refused.
-        #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Self { map, start })
     }

@@ -1,10 +1,8 @@
 //! `kill -9` of every node at once: what is not on a disk is gone from all of them.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
-use super::{Fault, READY_DEADLINE};
+use super::Fault;
 use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head.
@@ -23,10 +21,5 @@ impl Fault for KillAll {
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
         cluster.kill_all()?;
         Ok(cluster.nodes().iter().map(|node| node.id).collect())
-    }
-
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
-        cluster.start_all()?;
-        cluster.wait_ready(READY_DEADLINE)
     }
 }

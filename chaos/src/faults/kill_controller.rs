@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::{Fault, LEADERS_DEADLINE, READY_DEADLINE};
+use super::{Fault, LEADERS_DEADLINE};
 use crate::cluster::{Cluster, NodeId};
 use crate::workload::create_topic;
 
@@ -21,10 +21,6 @@ impl Fault for KillController {
         "kill-controller"
     }
 
-    fn majority_survives(&self) -> bool {
-        true
-    }
-
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
         let known = |view: &crate::cluster::ClusterView| view.metadata.leader.is_some();
         let view = cluster.wait_view("the metadata is led", LEADERS_DEADLINE, known)?;
@@ -35,10 +31,5 @@ impl Fault for KillController {
         create_topic(&cluster.bootstrap(), &name, 1, cluster.nodes().len().min(3) as i32)?;
         self.creations.push(died.elapsed());
         Ok(vec![victim])
-    }
-
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
-        cluster.start_all()?;
-        cluster.wait_ready(READY_DEADLINE)
     }
 }

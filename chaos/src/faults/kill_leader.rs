@@ -1,10 +1,8 @@
 //! `kill -9` of the node that leads most partitions of a topic.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 
-use super::{Fault, LEADERS_DEADLINE, READY_DEADLINE};
+use super::{Fault, LEADERS_DEADLINE};
 use crate::cluster::{Cluster, NodeId, busiest_leader};
 
 /// See the file's head.
@@ -26,19 +24,10 @@ impl Fault for KillLeader {
         "kill-leader"
     }
 
-    fn majority_survives(&self) -> bool {
-        true
-    }
-
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
         let partitions = cluster.wait_led(&self.topic, LEADERS_DEADLINE)?;
         let victim = busiest_leader(&partitions).context("no partition has a leader")?;
         cluster.node_mut(victim).kill()?;
         Ok(vec![victim])
-    }
-
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
-        cluster.start_all()?;
-        cluster.wait_ready(READY_DEADLINE)
     }
 }

@@ -37,7 +37,9 @@ pub trait Fault {
     fn name(&self) -> &'static str;
 
     /// Whether a majority of the nodes still works while it lasts.
-    fn majority_survives(&self) -> bool;
+    fn majority_survives(&self) -> bool {
+        true
+    }
 
     /// Breaks; gives the nodes that were hit.
     ///
@@ -46,9 +48,12 @@ pub trait Fault {
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>>;
 
     /// Heals, and waits until all nodes are ready; gives the time from the start of the processes
-    /// to readiness.
+    /// to readiness. Unless a fault says otherwise, its nodes have ended and are started.
     ///
     /// # Errors
     /// A node does not become ready.
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration>;
+    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
+        cluster.start_all()?;
+        cluster.wait_ready(READY_DEADLINE)
+    }
 }

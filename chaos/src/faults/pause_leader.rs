@@ -28,10 +28,6 @@ impl Fault for PauseLeader {
         "pause-leader"
     }
 
-    fn majority_survives(&self) -> bool {
-        true
-    }
-
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
         let partitions = cluster.wait_led(&self.topic, LEADERS_DEADLINE)?;
         let victim = busiest_leader(&partitions).context("no partition has a leader")?;

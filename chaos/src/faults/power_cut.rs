@@ -1,10 +1,8 @@
 //! The power of some nodes' disks goes at the same moment: what was not synced is gone.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
-use super::{Fault, READY_DEADLINE};
+use super::Fault;
 use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head. The cluster's nodes need volumes of their own.
@@ -35,10 +33,5 @@ impl Fault for PowerCut {
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
         cluster.cut_power(&self.nodes)?;
         Ok(self.nodes.clone())
-    }
-
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
-        cluster.start_all()?;
-        cluster.wait_ready(READY_DEADLINE)
     }
 }

@@ -1,10 +1,8 @@
 //! SIGTERM of one node, which hands over what it leads, and its return.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
-use super::{Fault, LEADERS_DEADLINE, READY_DEADLINE};
+use super::{Fault, LEADERS_DEADLINE};
 use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head.
@@ -26,18 +24,9 @@ impl Fault for Restart {
         "restart"
     }
 
-    fn majority_survives(&self) -> bool {
-        true
-    }
-
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
         let status = cluster.node_mut(self.node).terminate(LEADERS_DEADLINE)?;
         ensure!(status.success(), "node {} ended with {status}", self.node);
         Ok(vec![self.node])
-    }
-
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
-        cluster.start_all()?;
-        cluster.wait_ready(READY_DEADLINE)
     }
 }

@@ -18,10 +18,7 @@ pub fn controller_kill(options: &RunOptions, screen: &Screen) -> Result<Report> 
     let session = Session::begin("controller-kill", options, Cast::FULL, screen)?;
     let (session, creations) = session.attempt(|session| {
         let mut fault = KillController::default();
-        for _ in 0..options.rounds {
-            session.round(&mut fault)?;
-        }
-        session.quiet()?;
+        session.rounds(&mut fault)?;
         Ok(fault.creations)
     })?;
     for time in &creations {

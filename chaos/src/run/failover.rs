@@ -19,12 +19,7 @@ const WRITE_GAPS_BAR_MS: [f64; 3] = [250.0, 500.0, 1000.0];
 /// The cluster does not start, does not resume, or cannot be read back.
 pub fn failover(options: &RunOptions, screen: &Screen) -> Result<Report> {
     let session = Session::begin("failover", options, CAST, screen)?;
-    let (session, ()) = session.attempt(|session| {
-        for _ in 0..options.rounds {
-            session.round(&mut KillLeader::of(TOPIC))?;
-        }
-        session.quiet()
-    })?;
+    let (session, ()) = session.attempt(|session| session.rounds(&mut KillLeader::of(TOPIC)))?;
     session.finish(|report| {
         report.write_gaps_bar(WRITE_GAPS_BAR_MS.map(|bar| bar * options.slack));
     })

@@ -16,11 +16,6 @@ const READY_BAR_MS: f64 = 5000.0;
 /// The cluster does not start, does not resume, or cannot be read back.
 pub fn kill_all(options: &RunOptions, screen: &Screen) -> Result<Report> {
     let session = Session::begin("kill-all", options, Cast::FULL, screen)?;
-    let (session, ()) = session.attempt(|session| {
-        for _ in 0..options.rounds {
-            session.round(&mut KillAll)?;
-        }
-        session.quiet()
-    })?;
+    let (session, ()) = session.attempt(|session| session.rounds(&mut KillAll))?;
     session.finish(|report| report.ready_bar(READY_BAR_MS * options.slack))
 }

@@ -16,11 +16,6 @@ pub(super) const WRITE_GAP_BAR_MS: f64 = 3000.0;
 /// The cluster does not start, does not resume, or cannot be read back.
 pub fn leader_kill(options: &RunOptions, screen: &Screen) -> Result<Report> {
     let session = Session::begin("leader-kill", options, Cast::FULL, screen)?;
-    let (session, ()) = session.attempt(|session| {
-        for _ in 0..options.rounds {
-            session.round(&mut KillLeader::of(TOPIC))?;
-        }
-        session.quiet()
-    })?;
+    let (session, ()) = session.attempt(|session| session.rounds(&mut KillLeader::of(TOPIC)))?;
     session.finish(|report| report.write_gap_bar(WRITE_GAP_BAR_MS * options.slack))
 }

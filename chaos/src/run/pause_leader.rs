@@ -23,11 +23,6 @@ const WRITE_GAP_BAR_MS: f64 = 5000.0;
 /// The cluster does not start, does not resume, or cannot be read back.
 pub fn pause_leader(options: &RunOptions, screen: &Screen) -> Result<Report> {
     let session = Session::begin("pause-leader", options, IMPATIENT, screen)?;
-    let (session, ()) = session.attempt(|session| {
-        for _ in 0..options.rounds {
-            session.round(&mut PauseLeader::of(TOPIC))?;
-        }
-        session.quiet()
-    })?;
+    let (session, ()) = session.attempt(|session| session.rounds(&mut PauseLeader::of(TOPIC)))?;
     session.finish(|report| report.write_gap_bar(WRITE_GAP_BAR_MS * options.slack))
 }

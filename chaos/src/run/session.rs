@@ -149,6 +149,14 @@ impl<'a> Session<'a> {
         self.load.wait_commits(1)
     }
 
+    /// A round after the other, as many as were asked for, and load after the last.
+    pub(super) fn rounds(&mut self, fault: &mut dyn Fault) -> Result<()> {
+        for _ in 0..self.options.rounds {
+            self.round(fault)?;
+        }
+        self.quiet()
+    }
+
     fn committed(&self) -> Result<()> {
         self.screen.doing("reading committed offsets");
         if let Some(offsets) = self.load.committed()? {
