@@ -263,7 +263,8 @@ impl Inner {
             return Ok(());
         }
         let (file, space) = (segment.file()?, &self.storage.space);
-        let wish = self.next_length(writer.allocated).max(need);
+        let step = self.step(writer.allocated);
+        let wish = self.next_length(writer.allocated, step).max(need);
         for target in [wish, need] {
             let len = target - writer.allocated;
             let disk = &*self.storage.disk;

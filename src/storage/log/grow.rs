@@ -42,16 +42,17 @@ impl Writer {
 }
 
 impl Inner {
-    /// How long the active segment's file is to be next.
-    pub(super) fn next_length(&self, allocated: u64) -> u64 {
-        let mut next = allocated + self.step(allocated);
+    /// How long the active segment's file is to be after the next step.
+    pub(super) fn next_length(&self, allocated: u64, step: u64) -> u64 {
+        let mut next = allocated + step;
         if next >= PAGE_BYTES {
             next = next.next_multiple_of(PAGE_BYTES);
         }
         next.min(read(&self.roll).bytes)
     }
 
-    fn step(&self, allocated: u64) -> u64 {
+    /// By how much the active segment's file is to grow, roughly.
+    pub(super) fn step(&self, allocated: u64) -> u64 {
         let (least, most) =
             (self.options.preallocate_min_bytes, self.options.preallocate_max_bytes);
         // Pages of a file that was just made longer are dearer to store into (measured on ext4).
@@ -64,14 +65,15 @@ impl Inner {
     /// Asks for the next step if the last one is half used. The smallest are not worth it: thousands of
     /// logs that hardly grow would take twice what they need.
     pub(super) fn grow_ahead(self: &Arc<Self>, writer: &mut Writer, end: u64) {
+        if writer.growing.is_some() || matches!(writer.output, Output::FileOnly) {
+            return;
+        }
         let (allocated, step) = (writer.allocated, self.step(writer.allocated));
-        let is_worth_it = step > self.options.preallocate_min_bytes && allocated - end < step / 2;
-        let upto = self.next_length(allocated);
-        if !is_worth_it
-            || upto <= allocated
-            || writer.growing.is_some()
-            || matches!(writer.output, Output::FileOnly)
-        {
+        if step <= self.options.preallocate_min_bytes || allocated - end >= step / 2 {
+            return;
+        }
+        let upto = self.next_length(allocated, step);
+        if upto <= allocated {
             return;
         }
         let slot = Slot::default();
