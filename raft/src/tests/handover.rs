@@ -90,6 +90,8 @@ async fn a_group_is_handed_to_the_preferred_node_when_asked_for_and_able() {
     assert!(before.elections_won >= 1 && cluster.nodes[1].counts().elections_won >= 2);
 
     within("a transfer", cluster.groups[1].transfer_leader(NodeId(3))).await.unwrap();
+    // The old leader may know it before the new one says it of itself.
+    until(&cluster.groups[2], "leads", |status| status.leader_ready).await;
     cluster.nodes[1].shutdown().await;
     let mut peers = cluster.nodes[2].peers();
     drop(within("it is gone", peers.wait_for(|peers| !peers[&preferred].alive)).await.unwrap());
