@@ -10,14 +10,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
 use crate::id::{GroupId, NodeId};
-use crate::status::Leadership;
+use crate::status::{Leadership, PeerStatus};
 use crate::transport::{Link, Transport};
 use crate::wire::{Announcement, Kind, Outgoing};
+
+/// How long a change keeps others possible: a few elections.
+const UNSETTLED: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -64,6 +67,8 @@ pub(crate) struct Leaderships {
     transport: Weak<Transport>,
     table: Mutex<Table>,
     version: watch::Sender<u64>,
+    /// When that was counted up last.
+    changed: Mutex<Instant>,
     /// Told of every change: elections may be due.
     succession: Arc<Notify>,
 }
@@ -134,6 +139,10 @@ impl Table {
         }
     }
 
+    fn has_claims(&self, node: NodeId) -> bool {
+        self.groups.values().any(|known| known.announced.iter().any(|claim| claim.leader == node))
+    }
+
     fn apply(&mut self, from: NodeId, announcement: &Announcement) -> bool {
         let mut changed = false;
         if announcement.full {
@@ -158,6 +167,7 @@ impl Leaderships {
             transport: Arc::downgrade(transport),
             table: Mutex::default(),
             version: watch::Sender::new(0),
+            changed: Mutex::new(Instant::now()),
         }
     }
 
@@ -167,8 +177,23 @@ impl Leaderships {
 
     /// Somebody's leader may be another one now, or may have died.
     pub(crate) fn touch(&self) {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.succession.notify_one();
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Whether something changed a moment ago, so that elections may be under way: this node started, a
+    /// leadership changed, or a peer was lost.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        let is_fresh = |at: Instant| at.elapsed() < UNSETTLED;
+        if is_fresh(*self.changed.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return true;
+        }
+        // What follows from a lost connection may be yet to come.
+        let Some(transport) = self.transport.upgrade() else { return false };
+        let dead = transport.timing().peer_dead();
+        let lost = |status: PeerStatus| !status.alive && status.last_seen.is_some_and(is_fresh);
+        transport.peers().iter().any(|peer| lost(peer.status(dead)))
     }
 
     /// A group was opened: an election may be due.
@@ -189,6 +214,12 @@ impl Leaderships {
         }
         let peer = transport.peer(best.leader)?;
         peer.status(transport.timing().peer_dead()).alive.then_some(best)
+    }
+
+    /// Whether `node` claims a group, or did so until it was lost: one that hands over before it stops
+    /// does not.
+    pub(crate) fn has_claims(&self, node: NodeId) -> bool {
+        self.table().has_claims(node)
     }
 
     /// Whether `group` is led, for this node's replica, which takes `leader` for its leader at `term`.
@@ -276,8 +307,6 @@ fn send(link: &Link, announcement: &Announcement) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const GROUP: GroupId = GroupId { topic: 7, partition: 0 };
@@ -312,6 +341,16 @@ mod tests {
         table.apply(NodeId(1), &rows(false, &[(5, true)]));
         table.apply(NodeId(1), &rows(false, &[(4, false)]));
         assert_eq!(best(&table), Some((1, 5)));
+    }
+
+    #[test]
+    fn whoever_handed_over_has_no_claims_and_whoever_was_replaced_has() {
+        let mut table = Table::default();
+        table.apply(NodeId(1), &rows(false, &[(5, true)]));
+        table.apply(NodeId(2), &rows(false, &[(6, true)]));
+        assert!(table.has_claims(NodeId(1)) && table.has_claims(NodeId(2)));
+        table.apply(NodeId(2), &rows(false, &[(6, false)]));
+        assert!(table.has_claims(NodeId(1)) && !table.has_claims(NodeId(2)));
     }
 
     #[test]

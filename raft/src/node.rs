@@ -239,6 +239,17 @@ impl RaftNode {
         self.inner.leaderships.version()
     }
 
+    /// Whether this node started, leaderships changed, or peers were lost a moment ago: elections may be
+    /// under way.
+    pub fn is_unsettled(&self) -> bool {
+        self.inner.leaderships.is_unsettled()
+    }
+
+    /// Whether a peer leads groups, or did when it was lost: one that stops in order hands them over first.
+    pub fn is_or_was_leading(&self, peer: NodeId) -> bool {
+        self.inner.leaderships.has_claims(peer)
+    }
+
     /// Whether a node's replica of a group is being refilled, as far as its node has told: any group
     /// of the cluster, and this node too.
     pub fn is_refilling(&self, id: GroupId, node: NodeId) -> bool {

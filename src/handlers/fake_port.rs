@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,9 +30,14 @@ pub(super) struct FakePort {
     state: Mutex<State>,
     images: watch::Sender<Arc<MetadataImage>>,
     leadership: watch::Sender<u64>,
+    pub(super) unsettled: AtomicBool,
     pub(super) leaders: Mutex<Leaders>,
     pub(super) refilling: Mutex<BTreeSet<(TopicId, PartitionIndex, BrokerId)>>,
     pub(super) alive: Mutex<BTreeSet<BrokerId>>,
+    /// Alive until they are heard of.
+    pub(super) dying: Mutex<BTreeSet<BrokerId>>,
+    /// No longer alive, but in session.
+    pub(super) lately: Mutex<BTreeSet<BrokerId>>,
     pub(super) controller: Mutex<Option<BrokerId>>,
     /// Whether new partitions get a leader.
     pub(super) elects: Mutex<bool>,
@@ -66,9 +71,12 @@ pub(super) fn cluster(brokers: i32) -> Arc<FakePort> {
         state: Mutex::new(state),
         images,
         leadership: watch::Sender::new(0),
+        unsettled: AtomicBool::new(false),
         leaders: Mutex::default(),
         refilling: Mutex::default(),
         alive: Mutex::new((1..=brokers).map(BrokerId).collect()),
+        dying: Mutex::default(),
+        lately: Mutex::default(),
         controller: Mutex::new(Some(BrokerId(1))),
         elects: Mutex::new(true),
         held: watch::Sender::new(false),
@@ -170,6 +178,19 @@ impl MetadataPort for FakePort {
         self.alive.lock().unwrap().clone()
     }
 
+    fn in_session(&self) -> BTreeSet<BrokerId> {
+        self.alive().union(&self.lately.lock().unwrap()).copied().collect()
+    }
+
+    fn hear(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let mut dead = std::mem::take(&mut *self.dying.lock().unwrap());
+            self.alive.lock().unwrap().retain(|id| !dead.contains(id));
+            self.leaders.lock().unwrap().retain(|_, (leader, _)| !dead.contains(leader));
+            self.lately.lock().unwrap().append(&mut dead);
+        })
+    }
+
     fn leader_of(
         &self,
         topic: TopicId,
@@ -184,6 +205,10 @@ impl MetadataPort for FakePort {
 
     fn leadership(&self) -> watch::Receiver<u64> {
         self.leadership.subscribe()
+    }
+
+    fn is_unsettled(&self) -> bool {
+        self.unsettled.load(SeqCst)
     }
 
     fn create_topics(

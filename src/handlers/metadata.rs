@@ -5,6 +5,10 @@
 //! librdkafka passes on to the application of a consumer ("Subscribed topic not available"); both
 //! are retried by every client, but the former, which Kafka said before, by none as a fault.
 //!
+//! An answer that names a dead leader, or none, stands for long: librdkafka takes any leader for the end of
+//! its search, and comes back with its next look at all topics, a second later. So every live peer is
+//! heard from first, and elections that are under way are waited for.
+//!
 //! **Invariant:** every leader named is in the list of brokers and alive; topics come in order of
 //! their names where all are asked for, otherwise in the order asked for, each once.
 
@@ -18,6 +22,8 @@ use kafka_wire::metadata_response::{
 use kafka_wire_core::Uuid;
 
 use super::errors::KafkaCode;
+use super::farewell::Farewells;
+use super::leader_wait;
 use super::metadata_context::MetadataContext;
 use super::wire;
 use crate::metadata::{BrokerRegistration, CreateTopic, Refusal, TopicImage, topic_name};
@@ -27,12 +33,15 @@ use crate::protocol::ErrorCode;
 /// Answers a request.
 pub async fn handle(
     context: &MetadataContext,
+    farewells: &Farewells,
     version: i16,
     body: MetadataRequest,
 ) -> MetadataResponse {
-    let topics = topics(context, version, body).await;
+    context.port.hear().await;
+    let mut topics = topics(context, version, body).await;
+    await_leaders(context, version, &mut topics).await;
     // After the topics, so that every leader is among them.
-    let brokers = alive_brokers(context);
+    let brokers = brokers(context, farewells);
     let mut response = MetadataResponse::default();
     response.cluster_id = Some(wire::text(&context.broker.cluster_id));
     response.controller_id = controller_id(context, &brokers);
@@ -41,9 +50,42 @@ pub async fn handle(
     response
 }
 
-fn alive_brokers(context: &MetadataContext) -> Vec<BrokerRegistration> {
-    let alive = |(broker, alive)| if alive { Some(broker) } else { None };
-    context.brokers().into_iter().filter_map(alive).collect()
+/// Waits for elections that are under way, and looks again at the topics that they were of.
+async fn await_leaders(
+    context: &MetadataContext,
+    version: i16,
+    topics: &mut [MetadataResponseTopic],
+) {
+    let port = &context.port;
+    if !port.is_unsettled() {
+        return;
+    }
+    let leaderless = |topic: &MetadataResponseTopic| {
+        let id = wire::topic_id(topic.topic_id);
+        let partitions = topic.partitions.iter().filter(|partition| partition.leader_id < 0);
+        let ids = partitions.map(move |partition| (id, PartitionIndex(partition.partition_index)));
+        ids.collect::<Vec<_>>()
+    };
+    let partitions: Vec<_> = topics.iter().flat_map(leaderless).collect();
+    leader_wait::until_led(&**port, partitions).await;
+    let (view, image) = (View::new(context, version), port.image());
+    for topic in topics.iter_mut().filter(|topic| !leaderless(topic).is_empty()) {
+        // One that was deleted meanwhile is answered as it was.
+        if let Some(known) = image.topic_by_id(wire::topic_id(topic.topic_id)) {
+            *topic = view.topic(known);
+        }
+    }
+}
+
+/// Those that are alive, and those that a client has yet to see replaced as leaders.
+fn brokers(context: &MetadataContext, farewells: &Farewells) -> Vec<BrokerRegistration> {
+    let in_session = context.port.in_session();
+    let is_listed = |id: BrokerId, alive| farewells.is_told_of(id, alive, in_session.contains(&id));
+    let brokers = context.brokers().into_iter();
+    brokers
+        .filter(|(broker, alive)| is_listed(broker.id, *alive))
+        .map(|(broker, _)| broker)
+        .collect()
 }
 
 /// The metadata leader; where it is unknown or not among `brokers`, this broker, as one of Kafka's would name

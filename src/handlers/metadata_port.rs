@@ -34,6 +34,13 @@ pub trait MetadataPort: Send + Sync + 'static {
     /// Brokers that can be reached from here; this one is always among them.
     fn alive(&self) -> BTreeSet<BrokerId>;
 
+    /// Those of [`Self::alive`], and others that were until a moment ago and led partitions then.
+    fn in_session(&self) -> BTreeSet<BrokerId>;
+
+    /// Hears from every live broker, or tries to for a moment: one whose process has ended is not alive
+    /// afterwards.
+    fn hear(&self) -> BoxFuture<'_, ()>;
+
     /// A partition's leader as far as known, alive or not.
     fn leader_of(
         &self,
@@ -46,6 +53,9 @@ pub trait MetadataPort: Send + Sync + 'static {
 
     /// Counts up whenever an answer of [`Self::leader_of`] may have changed.
     fn leadership(&self) -> watch::Receiver<u64>;
+
+    /// Whether leaderships changed, or nodes died, a moment ago: elections may be under way.
+    fn is_unsettled(&self) -> bool;
 
     /// Creates topics; `validate_only` answers with what would be created.
     fn create_topics(
@@ -109,6 +119,14 @@ impl MetadataPort for Metadata {
         self.alive()
     }
 
+    fn in_session(&self) -> BTreeSet<BrokerId> {
+        self.in_session()
+    }
+
+    fn hear(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.hear())
+    }
+
     fn leader_of(
         &self,
         topic: TopicId,
@@ -123,6 +141,10 @@ impl MetadataPort for Metadata {
 
     fn leadership(&self) -> watch::Receiver<u64> {
         self.leadership_version()
+    }
+
+    fn is_unsettled(&self) -> bool {
+        self.is_unsettled()
     }
 
     fn create_topics(

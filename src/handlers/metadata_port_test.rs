@@ -9,6 +9,7 @@ use kafka_wire::{InitProducerIdRequest, MetadataRequest, MetadataResponse};
 use tempfile::TempDir;
 
 use super::super::fake_port::registration;
+use super::super::farewell::Farewells;
 use super::super::{BrokerInfo, MetadataContext, init_producer_id, metadata, wire};
 use super::*;
 use crate::metadata::tests::node::TestNode;
@@ -31,7 +32,7 @@ async fn ask(context: &MetadataContext, name: &str) -> MetadataResponse {
     topic.name = Some(wire::text(name));
     let mut request = MetadataRequest::default();
     request.topics = Some(vec![topic]);
-    metadata::handle(context, 12, request).await
+    metadata::handle(context, &Farewells::default(), 12, request).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

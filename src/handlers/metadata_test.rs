@@ -32,7 +32,7 @@ fn by_ids(ids: &[TopicId]) -> MetadataRequest {
 
 async fn ask(context: &MetadataContext, version: i16, body: MetadataRequest) -> MetadataResponse {
     let body = sent(&body, version);
-    sent(&handle(context, version, body).await, version)
+    sent(&handle(context, &Farewells::default(), version, body).await, version)
 }
 
 fn rows(response: &MetadataResponse) -> Vec<(&str, i16)> {
@@ -271,4 +271,60 @@ proptest::proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn an_election_under_way_is_waited_for_and_no_other() {
+    let port = cluster(3);
+    *port.elects.lock().unwrap() = false;
+    let topic = port.topic("t", 2, 3).await;
+    port.elect(topic, 0, 2, 1);
+    let context = port.context();
+    let leaders = |response: &MetadataResponse| {
+        response.topics[0].partitions.iter().map(|p| p.leader_id).collect::<Vec<_>>()
+    };
+    let answer = ask(&context, 12, by_names(&["t"])).await;
+    assert_eq!(leaders(&answer), [2, -1]);
+    port.unsettled.store(true, SeqCst);
+    let electing = async {
+        tokio::task::yield_now().await;
+        port.elect(topic, 1, 3, 1);
+    };
+    let (answer, ()) = tokio::join!(ask(&context, 12, by_names(&["t"])), electing);
+    assert_eq!(leaders(&answer), [2, 3]);
+    port.leaders.lock().unwrap().remove(&(topic, PartitionIndex(1)));
+    // Without a majority it may take for ever.
+    let asked = ask(&context, 12, by_names(&["t"]));
+    let answer = tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap();
+    assert_eq!(leaders(&answer), [2, -1]);
+}
+
+#[tokio::test]
+async fn a_leader_that_has_just_died_is_not_named_and_listed_once_more() {
+    let port = cluster(3);
+    let topic = port.topic("t", 1, 3).await;
+    port.elect(topic, 0, 2, 1);
+    let (context, farewells) = (port.context(), Farewells::default());
+    let ask = async || {
+        let answer = handle(&context, &farewells, 12, by_names(&["t"])).await;
+        let listed: Vec<i32> = answer.brokers.iter().map(|broker| broker.node_id).collect();
+        (answer.topics[0].partitions[0].leader_id, listed)
+    };
+    assert_eq!(ask().await, (2, vec![1, 2, 3]));
+    // Nobody knows yet.
+    port.dying.lock().unwrap().insert(BrokerId(2));
+    assert_eq!(ask().await, (-1, vec![1, 2, 3]));
+    port.elect(topic, 0, 3, 2);
+    assert_eq!(ask().await, (3, vec![1, 3]));
+    // Another connection was told nothing.
+    let answer = handle(&context, &Farewells::default(), 12, by_names(&["t"])).await;
+    assert_eq!(answer.brokers.len(), 3);
+    port.alive.lock().unwrap().insert(BrokerId(2));
+    assert_eq!(ask().await, (3, vec![1, 2, 3]));
+    port.dying.lock().unwrap().insert(BrokerId(2));
+    assert_eq!(ask().await, (3, vec![1, 2, 3]), "once for each death");
+    assert_eq!(ask().await, (3, vec![1, 3]));
+    port.lately.lock().unwrap().clear();
+    let answer = handle(&context, &Farewells::default(), 12, by_names(&["t"])).await;
+    assert_eq!(answer.brokers.len(), 2, "dead for long");
 }

@@ -14,6 +14,7 @@ use kafka_wire::{KafkaResponse, RequestResponsePair};
 use kafka_wire_core::{ApiVersion, DecodeError, Decoder, EncodeError};
 
 use super::Records;
+use super::farewell::Farewells;
 use crate::protocol::{
     ApiKey, ErrorCode, FetchResponse, HeaderError, ResponseFrame, decode_limits,
 };
@@ -35,19 +36,26 @@ pub struct Software {
 pub struct ConnectionState {
     address: SocketAddr,
     software: OnceLock<Arc<Software>>,
+    farewells: Farewells,
 }
 
 impl ConnectionState {
     /// A fresh connection of a client at `address`.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, software: OnceLock::new() }
+        Self { address, software: OnceLock::new(), farewells: Farewells::default() }
     }
 
     /// The client's address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The dead brokers that it was told of.
+    #[must_use]
+    pub fn farewells(&self) -> &Farewells {
+        &self.farewells
     }
 
     /// The client's software, once it has named it.

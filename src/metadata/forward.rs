@@ -20,6 +20,7 @@ use super::election::CALL_ELECT;
 use super::error::MetadataError;
 use super::handle::{Metadata, node_of};
 use super::image::TopicImage;
+use super::presence::CALL_HEAR;
 use super::refusal::Refusal;
 use crate::model::{ProducerId, TopicId};
 
@@ -293,7 +294,8 @@ fn no_answer(reason: NoAnswer) -> MetadataError {
     }
 }
 
-/// Serves forwarded changes and elections of peers; other kinds are not served.
+/// Serves forwarded changes and elections of peers, and tells that this node is there; other kinds are
+/// not served.
 impl CallHandler for Metadata {
     fn call(
         &self,
@@ -309,6 +311,7 @@ impl CallHandler for Metadata {
                     Ok(encode(&self.answer(request).await).into())
                 }
                 CALL_ELECT => self.answer_election(body).await,
+                CALL_HEAR => Ok(Bytes::new()),
                 _ => Err(CallError::NotServed),
             }
         })

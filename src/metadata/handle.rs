@@ -50,14 +50,14 @@ pub(super) struct Inner {
     pub(super) controller: Arc<Controller>,
     images: watch::Receiver<Arc<MetadataImage>>,
     pub(super) status: watch::Receiver<GroupStatus>,
-    peers: watch::Receiver<Arc<BTreeMap<NodeId, PeerStatus>>>,
+    pub(super) peers: watch::Receiver<Arc<BTreeMap<NodeId, PeerStatus>>>,
 }
 
 pub(super) fn node_of(broker: BrokerId) -> NodeId {
     NodeId(u64::try_from(broker.0).expect("a registered broker's id is not negative"))
 }
 
-fn broker_of(node: NodeId) -> BrokerId {
+pub(super) fn broker_of(node: NodeId) -> BrokerId {
     BrokerId(i32::try_from(node.0).expect("node ids are broker ids"))
 }
 
@@ -150,21 +150,6 @@ impl Metadata {
         self.inner.status.borrow().is_leader
     }
 
-    /// Whether a broker is this one or a peer that was heard of lately.
-    #[must_use]
-    pub fn is_alive(&self, broker: BrokerId) -> bool {
-        let heard = |node| self.inner.peers.borrow().get(&node).is_some_and(|peer| peer.alive);
-        broker == self.inner.broker || u64::try_from(broker.0).is_ok_and(|id| heard(NodeId(id)))
-    }
-
-    /// This broker and its live peers.
-    #[must_use]
-    pub fn alive(&self) -> BTreeSet<BrokerId> {
-        let peers = self.inner.peers.borrow().clone();
-        let alive = peers.iter().filter(|(_, peer)| peer.alive).map(|(id, _)| broker_of(*id));
-        alive.chain([self.inner.broker]).collect()
-    }
-
     /// Who leads a partition and in which epoch, if anybody is known to.
     #[must_use]
     pub fn leader_of(
@@ -196,6 +181,12 @@ impl Metadata {
     #[must_use]
     pub fn leadership_version(&self) -> watch::Receiver<u64> {
         self.inner.node.leadership_version()
+    }
+
+    /// Whether leaderships changed, or nodes died, a moment ago: elections may be under way.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.inner.node.is_unsettled()
     }
 
     /// Reads groups and committed offsets under a short lock. `read` must not wait for anything.

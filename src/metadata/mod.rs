@@ -24,6 +24,7 @@ mod log_port;
 mod machine;
 pub mod placement;
 mod planner;
+mod presence;
 pub mod record;
 mod refusal;
 mod registry;
