@@ -88,8 +88,12 @@ impl Handover {
         if !group.leads_since().is_some_and(has_settled) {
             return None;
         }
-        let link = self.transport.link(to)?;
+        let peer = self.transport.peer(to)?;
+        let link = peer.link()?;
+        // Clients come back to a node with pauses that grow, up to 10 s (librdkafka) from its loss.
+        let lost_for = peer.away() + link.since().elapsed();
         (has_settled(link.since())
+            && lost_for >= settle * 2
             && self.is_able(group.id(), to)
             && group.status().borrow().is_level(to))
         .then_some(to)

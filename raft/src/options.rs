@@ -54,7 +54,8 @@ pub struct Timing {
     pub heartbeat_ms: u64,
     /// A peer unheard for this long is dead: its connection is closed and dialed anew.
     pub peer_dead_ms: u64,
-    /// A node that was connected for this long is given the groups that it is preferred for.
+    /// A node that was connected for this long is given the groups that it is preferred for, not before twice
+    /// as long after it was lost.
     pub settle_ms: u64,
     /// To connect and to exchange hellos.
     pub connect_ms: u64,
@@ -84,7 +85,7 @@ impl Default for Timing {
         Self {
             heartbeat_ms: 100,
             peer_dead_ms: 600,
-            settle_ms: 5_000,
+            settle_ms: 5_500,
             connect_ms: 1_000,
             append_ms: 10_000,
         }

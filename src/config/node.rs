@@ -106,13 +106,14 @@ pub struct RaftConfig {
     pub heartbeat_ms: u64,
     /// A peer silent for so long is dead, and the groups that it led are elected anew, ms.
     pub peer_dead_ms: u64,
-    /// A node that was back for so long leads again what it is preferred for, ms.
+    /// A node that was back for so long leads again what it is preferred for, not before twice as long after
+    /// it was lost, ms.
     pub settle_ms: u64,
 }
 
 impl Default for RaftConfig {
     fn default() -> Self {
-        Self { heartbeat_ms: 100, peer_dead_ms: 500, settle_ms: 5_000 }
+        Self { heartbeat_ms: 100, peer_dead_ms: 500, settle_ms: 5_500 }
     }
 }
 

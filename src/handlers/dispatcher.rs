@@ -87,8 +87,8 @@ impl Dispatcher {
                 later!(request, body => offset_fetch::handle(&ctx.groups, &who, body).await)
             }
             ApiKey::Metadata => {
-                let farewells = connection.farewells().clone();
-                later!(request, body => metadata::handle(&ctx.metadata, &farewells, v, body).await)
+                let farewell = connection.farewells().begin();
+                later!(request, body => metadata::handle(&ctx.metadata, farewell, v, body).await)
             }
             ApiKey::CreateTopics => {
                 later!(request, body => create_topics::handle(&ctx.metadata, v, body).await)

@@ -4,24 +4,64 @@
 //! partitions from the new ones again, and asks a second later who leads. Told of the broker for ever, it
 //! goes on trying to connect to it with growing pauses, and keeps those when the broker is back. So each
 //! connection is told of such a broker once more, with the new leaders, and then no longer.
+//!
+//! **Invariant:** the answers of a connection are settled in the order in which they are sent, however long
+//! each of them took.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
 
 use crate::model::BrokerId;
 
-/// The dead brokers that a connection was told of. Clones are one.
-#[derive(Clone, Debug, Default)]
-pub struct Farewells(Arc<Mutex<BTreeSet<BrokerId>>>);
+type Told = Arc<Mutex<BTreeSet<BrokerId>>>;
+
+/// The dead brokers that a connection was told of.
+#[derive(Debug, Default)]
+pub struct Farewells {
+    told: Told,
+    /// Resolves when the request that began last is answered.
+    last: Mutex<Option<oneshot::Receiver<()>>>,
+}
 
 impl Farewells {
+    /// The place of a request that begins now.
+    pub(super) fn begin(&self) -> Farewell {
+        let (answered, after) = oneshot::channel();
+        let before = lock(&self.last).replace(after);
+        Farewell { before, told: self.told.clone(), _answered: answered }
+    }
+}
+
+/// The place of one request among those of its connection; dropped when it is answered.
+#[derive(Debug)]
+pub struct Farewell {
+    before: Option<oneshot::Receiver<()>>,
+    told: Told,
+    _answered: oneshot::Sender<()>,
+}
+
+impl Farewell {
+    /// Waits until the requests before this one are answered.
+    pub(super) async fn turn(&mut self) {
+        if let Some(before) = self.before.take() {
+            // An error says that it was dropped: that is what is waited for.
+            let _ = before.await;
+        }
+    }
+
     /// Whether to tell of `broker`: if it is alive, or if it died as a leader a moment ago and this is the
     /// first answer since.
     pub(super) fn is_told_of(&self, broker: BrokerId, alive: bool, in_session: bool) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         if alive {
             told.remove(&broker);
         }
         alive || (in_session && told.insert(broker))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

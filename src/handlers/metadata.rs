@@ -22,7 +22,7 @@ use kafka_wire::metadata_response::{
 use kafka_wire_core::Uuid;
 
 use super::errors::KafkaCode;
-use super::farewell::Farewells;
+use super::farewell::Farewell;
 use super::leader_wait;
 use super::metadata_context::MetadataContext;
 use super::wire;
@@ -33,15 +33,16 @@ use crate::protocol::ErrorCode;
 /// Answers a request.
 pub async fn handle(
     context: &MetadataContext,
-    farewells: &Farewells,
+    mut farewell: Farewell,
     version: i16,
     body: MetadataRequest,
 ) -> MetadataResponse {
     context.port.hear().await;
     let mut topics = topics(context, version, body).await;
     await_leaders(context, version, &mut topics).await;
+    farewell.turn().await;
     // After the topics, so that every leader is among them.
-    let brokers = brokers(context, farewells);
+    let brokers = brokers(context, &farewell);
     let mut response = MetadataResponse::default();
     response.cluster_id = Some(wire::text(&context.broker.cluster_id));
     response.controller_id = controller_id(context, &brokers);
@@ -78,9 +79,9 @@ async fn await_leaders(
 }
 
 /// Those that are alive, and those that a client has yet to see replaced as leaders.
-fn brokers(context: &MetadataContext, farewells: &Farewells) -> Vec<BrokerRegistration> {
+fn brokers(context: &MetadataContext, farewell: &Farewell) -> Vec<BrokerRegistration> {
     let in_session = context.port.in_session();
-    let is_listed = |id: BrokerId, alive| farewells.is_told_of(id, alive, in_session.contains(&id));
+    let is_listed = |id: BrokerId, alive| farewell.is_told_of(id, alive, in_session.contains(&id));
     let brokers = context.brokers().into_iter();
     brokers
         .filter(|(broker, alive)| is_listed(broker.id, *alive))

@@ -32,7 +32,7 @@ async fn ask(context: &MetadataContext, name: &str) -> MetadataResponse {
     topic.name = Some(wire::text(name));
     let mut request = MetadataRequest::default();
     request.topics = Some(vec![topic]);
-    metadata::handle(context, &Farewells::default(), 12, request).await
+    metadata::handle(context, Farewells::default().begin(), 12, request).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

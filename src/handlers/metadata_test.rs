@@ -6,6 +6,7 @@ use std::time::Duration;
 use kafka_wire_core::StrBytes;
 
 use super::super::fake_port::{FakePort, cluster, sent, unavailable};
+use super::super::farewell::Farewells;
 use super::super::metadata_port::MetadataPort;
 use super::*;
 use crate::model::TopicId;
@@ -32,7 +33,7 @@ fn by_ids(ids: &[TopicId]) -> MetadataRequest {
 
 async fn ask(context: &MetadataContext, version: i16, body: MetadataRequest) -> MetadataResponse {
     let body = sent(&body, version);
-    sent(&handle(context, &Farewells::default(), version, body).await, version)
+    sent(&handle(context, Farewells::default().begin(), version, body).await, version)
 }
 
 fn rows(response: &MetadataResponse) -> Vec<(&str, i16)> {
@@ -306,7 +307,7 @@ async fn a_leader_that_has_just_died_is_not_named_and_listed_once_more() {
     port.elect(topic, 0, 2, 1);
     let (context, farewells) = (port.context(), Farewells::default());
     let ask = async || {
-        let answer = handle(&context, &farewells, 12, by_names(&["t"])).await;
+        let answer = handle(&context, farewells.begin(), 12, by_names(&["t"])).await;
         let listed: Vec<i32> = answer.brokers.iter().map(|broker| broker.node_id).collect();
         (answer.topics[0].partitions[0].leader_id, listed)
     };
@@ -317,7 +318,7 @@ async fn a_leader_that_has_just_died_is_not_named_and_listed_once_more() {
     port.elect(topic, 0, 3, 2);
     assert_eq!(ask().await, (3, vec![1, 3]));
     // Another connection was told nothing.
-    let answer = handle(&context, &Farewells::default(), 12, by_names(&["t"])).await;
+    let answer = handle(&context, Farewells::default().begin(), 12, by_names(&["t"])).await;
     assert_eq!(answer.brokers.len(), 3);
     port.alive.lock().unwrap().insert(BrokerId(2));
     assert_eq!(ask().await, (3, vec![1, 2, 3]));
@@ -325,6 +326,23 @@ async fn a_leader_that_has_just_died_is_not_named_and_listed_once_more() {
     assert_eq!(ask().await, (3, vec![1, 2, 3]), "once for each death");
     assert_eq!(ask().await, (3, vec![1, 3]));
     port.lately.lock().unwrap().clear();
-    let answer = handle(&context, &Farewells::default(), 12, by_names(&["t"])).await;
+    let answer = handle(&context, Farewells::default().begin(), 12, by_names(&["t"])).await;
     assert_eq!(answer.brokers.len(), 2, "dead for long");
+}
+
+#[tokio::test]
+async fn the_answer_that_is_sent_first_tells_of_the_dead_leader() {
+    let port = cluster(3);
+    let topic = port.topic("t", 1, 3).await;
+    port.elect(topic, 0, 2, 1);
+    port.dying.lock().unwrap().insert(BrokerId(2));
+    let (context, farewells) = (port.context(), Farewells::default());
+    let (first, second) = (farewells.begin(), farewells.begin());
+    let ask = |farewell| handle(&context, farewell, 12, by_names(&["t"]));
+    // The later one is looked at first.
+    let (second, first) = tokio::join!(ask(second), ask(first));
+    assert_eq!((first.brokers.len(), second.brokers.len()), (3, 2));
+    // One that is never answered is not waited for.
+    drop(farewells.begin());
+    assert_eq!(ask(farewells.begin()).await.brokers.len(), 2);
 }

@@ -27,6 +27,8 @@ pub(crate) struct Peer {
     started: Instant,
     /// Microseconds until the last frame, or until silence began to count; 0 at the start.
     heard_us: AtomicU64,
+    /// Microseconds of silence before the connection that stands.
+    away_us: AtomicU64,
     /// Whether a frame has ever come.
     was_heard: AtomicBool,
     /// Its port refused a connection after it was heard last.
@@ -46,6 +48,7 @@ impl Peer {
             link: Mutex::default(),
             started: Instant::now(),
             heard_us: AtomicU64::new(0),
+            away_us: AtomicU64::new(0),
             was_heard: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             echoed_us: AtomicU64::new(0),
@@ -84,6 +87,8 @@ impl Peer {
     }
 
     pub(super) fn attach(&self, link: Arc<Link>) {
+        let away = self.clock_us().saturating_sub(self.heard_us.load(Ordering::Relaxed));
+        self.away_us.store(away, Ordering::Relaxed);
         self.heard();
         let old = {
             let mut slot = self.slot();
@@ -109,6 +114,11 @@ impl Peer {
         if self.refused.load(Ordering::Relaxed) {
             self.refused.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// For how long nothing was heard before the connection that stands.
+    pub(crate) fn away(&self) -> Duration {
+        Duration::from_micros(self.away_us.load(Ordering::Relaxed))
     }
 
     /// Silence counts from now on: this node was itself not listening.
