@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""How long writes stand still when the busiest leader of three nodes is killed (kill -9): for Jackdaw, and
+for Apache Kafka with its defaults beside it.
+
+    scripts/failover-time.py target/release/jackdaw [ROUNDS [PARTITIONS]]
+    scripts/failover-time.py target/kafka/libs [ROUNDS [PARTITIONS]]      # the jars: see scripts/kafka_nodes.py
+
+An idempotent producer (librdkafka's defaults, acks=all) writes to each of 12 partitions every 20 ms. A gap is
+the longest time between two acknowledgements of one partition around a kill. The node is started again and in sync before the next round. With another number of
+PARTITIONS each is written to once right after a kill, and what counts is the time until the last of them has
+acknowledged. Needs Python 3 and confluent-kafka (`pip install confluent-kafka`). Runs on free ports in temporary
+folders (TMPDIR says where). Jackdaw has bars, exit code 1 beyond them: a median of 250 ms and a 99th percentile of
+500 ms with 12 partitions, a largest gap of 1 s with any number.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+
+from jackdaw_nodes import NODES, JackdawNode
+from kafka_nodes import KafkaNode
+from nodes import free_ports
+from steady import PATIENCE_S, BrokerWatch, Steady, producer, wait
+
+TOPIC, FEW, INTERVAL_S, QUIET_S = "failover", 12, 0.02, 2
+BARS_MS = {"median": 250, "99th percentile": 500, "largest": 1000}
+
+
+class Few(Steady):
+    """Gaps of the few partitions that are written to all the time."""
+
+    def around_a_kill(self, kill):
+        begin = time.monotonic()
+        kill()
+        wait("writes to every partition", lambda: self.writes_everywhere(begin + 0.2))
+        time.sleep(QUIET_S)
+        return max(self.gaps_ms(begin, time.monotonic() - QUIET_S / 2))
+
+
+class Many:
+    """The time that it takes to write to each of many partitions once."""
+
+    def __init__(self, bootstrap, partitions):
+        self.partitions, self.producer = partitions, producer(bootstrap)
+
+    def __enter__(self):
+        # Who leads each is known from then on.
+        self.took_ms()
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def delivered(self, error, _message):
+        if error is not None:
+            sys.exit(f"a send failed: {error}")
+
+    def took_ms(self):
+        begin = time.monotonic()
+        for partition in range(self.partitions):
+            self.producer.produce(TOPIC, b"x" * 100, partition=partition, on_delivery=self.delivered)
+        self.producer.flush(PATIENCE_S)
+        return (time.monotonic() - begin) * 1000
+
+    def around_a_kill(self, kill):
+        print(f"without a kill: {self.took_ms():.0f} ms, ", end="")
+        kill()
+        return self.took_ms()
+
+
+def round_of(nodes, watch, count, writer, balances):
+    wait("every replica in sync", lambda: watch.is_whole(TOPIC, count))
+    if balances:
+        wait("leaders spread evenly", lambda: watch.is_even(TOPIC))
+    time.sleep(QUIET_S)
+    victim = nodes[watch.busiest(TOPIC)]
+
+    def kill():
+        victim.process.kill()
+        victim.process.wait()
+
+    gap = writer.around_a_kill(kill)
+    victim.start()
+    return gap
+
+
+def measure(nodes, rounds, count, balances):
+    watch, gaps = BrokerWatch(nodes), []
+    watch.create(TOPIC, count)
+    few = count == FEW
+    with Few(watch.bootstrap, TOPIC, count, INTERVAL_S) if few else Many(watch.bootstrap, count) as writer:
+        for number in range(1, rounds + 1):
+            gaps.append(round_of(nodes, watch, count, writer, balances))
+            print(f"kill {number}: {gaps[-1]:.0f} ms", flush=True)
+    return gaps
+
+
+def report(gaps):
+    gaps = sorted(gaps)
+    found = {
+        "median": statistics.median(gaps),
+        "99th percentile": gaps[min(len(gaps) - 1, int(len(gaps) * 0.99))],
+        "largest": gaps[-1],
+    }
+    print(f"{len(gaps)} gaps, ms: " + ", ".join(f"{name} {ms:.0f}" for name, ms in found.items()))
+    return found
+
+
+def main():
+    if len(sys.argv) not in (2, 3, 4) or sys.argv[1] in ("-h", "--help"):
+        sys.exit(__doc__)
+    what, rounds, count = sys.argv[1], *(int(n) for n in sys.argv[2:] + ["30", str(FEW)][len(sys.argv) - 2 :])
+    is_kafka = os.path.isdir(what)
+    node_type = KafkaNode if is_kafka else JackdawNode
+    ports = free_ports(9)
+    ports = {n: ports[3 * n - 3 : 3 * n] for n in NODES}
+    with tempfile.TemporaryDirectory() as folder:
+        nodes = {n: node_type(what, folder, n, ports) for n in NODES}
+        for node in nodes.values():
+            node.start()
+        try:
+            found = report(measure(nodes, rounds, count, balances=not is_kafka))
+        finally:
+            for node in nodes.values():
+                node.process.kill()
+                node.process.wait()
+    bars = {} if is_kafka else BARS_MS if count == FEW else {"largest": BARS_MS["largest"]}
+    sys.exit(int(any(found[name] > bar for name, bar in bars.items())))
+
+
+if __name__ == "__main__":
+    main()

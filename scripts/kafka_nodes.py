@@ -1,0 +1,48 @@
+"""Apache Kafka brokers for comparisons: three combined KRaft nodes with Kafka's defaults.
+
+The jars come from Maven Central:
+    mvn -q -f benches/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$PWD/target/kafka/libs
+"""
+
+import os
+import subprocess
+import sys
+
+CLUSTER_ID = "amFja2Rhdy1jb21wYXJlcw"
+# What Kafka's own start scripts give a broker.
+JVM = ["-Xmx1G", "-Xms1G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+ExplicitGCInvokesConcurrent"]
+PROPERTIES = """\
+process.roles=broker,controller
+node.id={number}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://127.0.0.1:{kafka},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{kafka}
+inter.broker.listener.name=PLAINTEXT
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={folder}/data{number}
+"""
+
+
+class KafkaNode:
+    """One broker. `ports` maps each number to its Kafka and controller port, and perhaps others."""
+
+    def __init__(self, jars, folder, number, ports):
+        if not os.path.isdir(jars):
+            sys.exit(f"{jars} is not there; get the jars with\n{__doc__.splitlines()[3]}")
+        self.kafka, self.controller = ports[number][:2]
+        self.number, self.log = number, f"{folder}/kafka{number}.log"
+        voters = ",".join(f"{n}@127.0.0.1:{ports[n][1]}" for n in ports)
+        self.config = f"{folder}/server{number}.properties"
+        with open(self.config, "w") as file:
+            file.write(PROPERTIES.format(number=number, voters=voters, folder=folder, kafka=self.kafka,
+                                         controller=self.controller))
+        self.java = ["java", *JVM, "-cp", f"{jars}/*"]
+        with open(self.log, "ab") as log:
+            subprocess.run([*self.java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self.config],
+                           stdout=log, stderr=log, check=True)
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([*self.java, "kafka.Kafka", self.config], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log)
