@@ -32,6 +32,8 @@ pub struct ClusterOptions {
     pub settings: Vec<(String, String)>,
     /// Gives each node's data an ext4 volume of so many MiB, whose power can be cut. Needs root.
     pub volume_mib: Option<u64>,
+    /// Puts each node on a host of its own, whose cable can be cut; `ports` is then of no use. Needs root.
+    pub hosts: bool,
 }
 
 impl ClusterOptions {
@@ -45,6 +47,7 @@ impl ClusterOptions {
             ports: Ports::Free,
             settings: Vec::new(),
             volume_mib: None,
+            hosts: false,
         }
     }
 
@@ -73,6 +76,10 @@ impl ClusterOptions {
         line("listeners.kafka", &format!(r#""{}""#, ports.kafka));
         line("listeners.peer", &format!(r#""{}""#, ports.peer));
         line("listeners.admin", &format!(r#""{}""#, ports.admin));
+        if self.hosts {
+            // Their addresses are no loopback addresses, and nobody but this machine reaches them.
+            line("insecure", "true");
+        }
         for (key, value) in &self.settings {
             line(key, value);
         }

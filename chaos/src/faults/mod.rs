@@ -2,6 +2,9 @@
 //!
 //! **Invariant:** after `end` every node runs and is ready.
 
+mod cut_cable;
+mod cut_off;
+mod cut_pair;
 mod fill_disk;
 mod fill_log;
 mod kill_all;
@@ -11,6 +14,9 @@ mod pause_leader;
 mod power_cut;
 mod restart;
 
+pub use cut_cable::CutCable;
+pub use cut_off::{CutOff, Direction};
+pub use cut_pair::CutPair;
 pub use fill_disk::FillDisk;
 pub use fill_log::FillLog;
 pub use kill_all::KillAll;
@@ -20,6 +26,7 @@ pub use pause_leader::PauseLeader;
 pub use power_cut::PowerCut;
 pub use restart::Restart;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -56,4 +63,10 @@ pub trait Fault {
         cluster.start_all()?;
         cluster.wait_ready(READY_DEADLINE)
     }
+}
+
+/// Ends a fault that cut wires.
+fn heal_wires(cluster: &mut Cluster) -> Result<Duration> {
+    cluster.network()?.cut(&BTreeSet::new())?;
+    cluster.wait_ready(READY_DEADLINE)
 }
