@@ -1,11 +1,9 @@
 //! The cable of the node that leads most partitions is pulled: neither nodes nor clients reach it, and
 //! no connection to it says so.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 
-use super::{Fault, LEADERS_DEADLINE, READY_DEADLINE};
+use super::{Fault, LEADERS_DEADLINE};
 use crate::cluster::{Cluster, NodeId, busiest_leader};
 
 /// See the file's head. The cluster's nodes need hosts of their own.
@@ -36,9 +34,8 @@ impl Fault for CutCable {
         Ok(vec![victim])
     }
 
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
+    fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
         let cut = self.cut.take().context("the fault has not begun")?;
-        cluster.network()?.plug(cut)?;
-        cluster.wait_ready(READY_DEADLINE)
+        cluster.network()?.plug(cut)
     }
 }

@@ -2,7 +2,6 @@
 //! say what it believes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -66,7 +65,7 @@ impl Fault for CutOff {
         Ok(vec![self.node])
     }
 
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
+    fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
         heal_wires(cluster)
     }
 }

@@ -1,7 +1,6 @@
 //! Two nodes do not hear one another, while both hear all others.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -35,7 +34,7 @@ impl Fault for CutPair {
         Ok(vec![self.one, self.other])
     }
 
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
+    fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
         heal_wires(cluster)
     }
 }

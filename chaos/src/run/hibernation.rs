@@ -1,30 +1,33 @@
 //! `hibernation`: the leader of idle partitions is cut off from the other nodes, and only then they are
 //! written to.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rand::Rng as _;
-use rand::seq::SliceRandom as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
 
 use super::load::Cast;
 use super::session::{Session, TOPIC};
 use super::{Report, RunOptions, SILENCE_BAR_MS, Screen};
 use crate::cluster::NodeId;
-use crate::faults::{CutOff, CutPair, Direction, Fault};
+use crate::faults::{CutAll, CutOff, CutPair, Direction, Fault};
 use crate::workload::{DirectProducer, Witness};
 
 const CAST: Cast = Cast { hosts: true, ..Cast::STEADY };
 /// Partitions written to while something is cut, and others after the heal.
-const CUT: usize = 4;
-const HEALED: usize = 4;
+const WRITTEN: usize = 4;
 /// Bound on waiting for a write; the bar is held against the measured time.
 const WRITE_DEADLINE: Duration = Duration::from_secs(20);
-/// How long the partitions are idle, and how long after the cut they are written to, ms.
-const IDLE_MS: std::ops::Range<u64> = 200..2000;
-const CUT_MS: std::ops::Range<u64> = 0..1000;
+/// How long the partitions are idle, ms.
+const IDLE_MS: Range<u64> = 200..2000;
+/// From a cut to writes, ms: around the time after which a silent node is dead.
+const UNTIL_WRITES_MS: Range<u64> = 0..700;
+/// How long no majority can talk, ms.
+const WITHOUT_MAJORITY_MS: Range<u64> = 500..6000;
 
 /// Runs it.
 ///
@@ -51,32 +54,44 @@ pub fn hibernation(options: &RunOptions, screen: &Screen) -> Result<Report> {
     session.finish(|report| report.wait_bar(SILENCE_BAR_MS * options.slack))
 }
 
-/// Cuts the leader of a partition off, one way or another, and writes to that partition and to others.
+/// Cuts the leader of a partition off, one way or another, and writes to that partition and to others; heals,
+/// and writes at once to those that have been idle meanwhile.
 fn round(session: &mut Session<'_>, producer: &mut DirectProducer) -> Result<()> {
     let mut partitions: Vec<i32> = (0..CAST.partitions).collect();
     partitions.shuffle(session.rng());
-    let (written, later) = partitions.split_at(CUT);
-    let leader = session.leader(written[0])?;
+    let (during, after) = partitions.split_at(WRITTEN);
+    let leader = session.leader(during[0])?;
     let mut fault = draw(session, leader)?;
-    let pause = session.rng().random_range(CUT_MS);
-    session.under(fault.as_mut(), |_, _, _| {
-        thread::sleep(Duration::from_millis(pause));
-        producer.write(written, WRITE_DEADLINE).map(|_| ())
+    session.break_with(fault.as_mut())?;
+    if fault.majority_survives() {
+        pause(session, UNTIL_WRITES_MS);
+        producer.write(during, WRITE_DEADLINE)?;
+    } else {
+        pause(session, WITHOUT_MAJORITY_MS);
+    }
+    session.heal(fault.as_mut(), |_| {
+        producer.write(&after[..WRITTEN], WRITE_DEADLINE)?;
+        Ok(())
     })?;
-    producer.write(&later[..HEALED], WRITE_DEADLINE)?;
     Ok(())
+}
+
+/// A time drawn from the seed, ms.
+fn pause(session: &mut Session<'_>, ms: Range<u64>) {
+    thread::sleep(Duration::from_millis(session.rng().random_range(ms)));
 }
 
 fn draw(session: &mut Session<'_>, leader: NodeId) -> Result<Box<dyn Fault>> {
     let others: Vec<NodeId> = session.node_ids().into_iter().filter(|id| *id != leader).collect();
     let rng = session.rng();
-    Ok(match rng.random_range(0..4) {
+    Ok(match rng.random_range(0..5) {
         0 => Box::new(CutOff::of(leader, Direction::Outgoing)),
         1 => Box::new(CutOff::of(leader, Direction::Incoming)),
         2 => Box::new(CutOff::of(leader, Direction::Both)),
+        3 => Box::new(CutAll),
         _ => {
-            let other = others.get(rng.random_range(0..others.len()));
-            Box::new(CutPair::of(leader, *other.context("a cluster of one node")?))
+            let other = others.choose(rng).context("a cluster of one node")?;
+            Box::new(CutPair::of(leader, *other))
         }
     })
 }

@@ -27,6 +27,8 @@ const REPLICAS: i32 = 3;
 
 /// Bound on waiting for an empty cluster.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// From the heal of a fault to all nodes ready, as a bound on waiting; the bar is the run's.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// Bound on waiting for writes to resume. Bars are held against the measured times afterwards.
 const RESUME_DEADLINE: Duration = Duration::from_secs(60);
 /// Bound on reading everything back.
@@ -142,37 +144,45 @@ impl<'a> Session<'a> {
     /// Quiet load, one fault, load meanwhile, the heal, and writes to every partition after it.
     pub(super) fn round(&mut self, fault: &mut dyn Fault) -> Result<()> {
         self.quiet()?;
-        let survives = fault.majority_survives();
-        let healed_us = self.under(fault, |session, nodes, at_us| {
-            if survives { session.resume_without(nodes, at_us) } else { Ok(()) }
-        })?;
+        let (nodes, begun_us) = self.break_with(fault)?;
+        if fault.majority_survives() {
+            self.resume_without(&nodes, begun_us)?;
+        }
+        let healed_us = self.heal(fault, |_| Ok(()))?;
         self.load()?.progress().wait_every_partition(healed_us, RESUME_DEADLINE)?;
         self.committed()?;
         self.screen.doing("waiting for the group to commit");
         self.load()?.wait_commits(1)
     }
 
-    /// One fault, what is done `meanwhile` (given the nodes that were hit, and when), and the heal; gives the
-    /// time of the heal.
-    pub(super) fn under(
-        &mut self,
-        fault: &mut dyn Fault,
-        meanwhile: impl FnOnce(&mut Self, &[NodeId], u64) -> Result<()>,
-    ) -> Result<u64> {
+    /// Begins a fault; gives the nodes that were hit, and when, µs.
+    pub(super) fn break_with(&mut self, fault: &mut dyn Fault) -> Result<(Vec<NodeId>, u64)> {
         self.screen.doing(fault.name());
         let at_us = self.recorder.now_us();
         let nodes = fault.begin(&mut self.cluster)?;
         let name = fault.name().to_owned();
         self.screen.done(format!("{name}: node(s) {nodes:?}"));
-        let hit = nodes.clone();
-        self.recorder.record(&Event::FaultBegin { fault: name.clone(), nodes: hit, at_us });
-        meanwhile(self, &nodes, at_us)?;
-        let ready = fault.end(&mut self.cluster)?;
-        self.ready_ms.push(ms(ready));
-        let healed_us = self.recorder.now_us();
-        self.recorder.record(&Event::FaultEnd { fault: name, at_us: healed_us });
-        self.screen.done(format!("all nodes ready after {:.0} ms", ms(ready)));
-        Ok(healed_us)
+        self.recorder.record(&Event::FaultBegin { fault: name, nodes: nodes.clone(), at_us });
+        Ok((nodes, at_us))
+    }
+
+    /// Heals a fault, does something `at_once`, and waits until all nodes are ready; gives the time at which
+    /// they are, µs.
+    pub(super) fn heal(
+        &mut self,
+        fault: &mut dyn Fault,
+        at_once: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<u64> {
+        fault.heal(&mut self.cluster)?;
+        let begin = Instant::now();
+        at_once(self)?;
+        self.cluster.wait_ready(READY_DEADLINE)?;
+        let ready = ms(begin.elapsed());
+        self.ready_ms.push(ready);
+        let at_us = self.recorder.now_us();
+        self.recorder.record(&Event::FaultEnd { fault: fault.name().to_owned(), at_us });
+        self.screen.done(format!("all nodes ready after {ready:.0} ms"));
+        Ok(at_us)
     }
 
     /// Waits until every partition is led by others than `absent` and written to, and on for a while.
