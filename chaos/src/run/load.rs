@@ -26,11 +26,12 @@ const PLAIN_SHARE: u32 = 10;
 /// Settings of librdkafka that differ from its own.
 type Settings = &'static [(&'static str, &'static str)];
 
-/// What a producer is set to where a node goes silent with its connections open: it gives a request up after
-/// half a second, where librdkafka waits for a minute, drops the connection, and asks who leads now. (It looks
-/// at its time-outs once a second.) Java's producer has `request.timeout.ms` for it. An acknowledgement takes
-/// milliseconds.
-pub(super) const IMPATIENT: Settings = &[("socket.timeout.ms", "500")];
+/// What a producer is set to where a node goes silent with its connections open. An acknowledgement takes
+/// milliseconds, so half a second is long enough for a request, where librdkafka waits for a minute (Java's
+/// producer has `request.timeout.ms` for it). But librdkafka looks at its time-outs only once in one to two
+/// seconds: it hears earlier that leaders have moved if it asks more often than every five minutes.
+pub(super) const IMPATIENT: Settings =
+    &[("socket.timeout.ms", "500"), ("topic.metadata.refresh.interval.ms", "250")];
 
 /// Who is at work.
 #[derive(Clone, Copy, Debug)]
