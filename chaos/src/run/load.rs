@@ -26,12 +26,19 @@ const PLAIN_SHARE: u32 = 10;
 /// Settings of librdkafka that differ from its own.
 type Settings = &'static [(&'static str, &'static str)];
 
-/// What a producer is set to where a node goes silent with its connections open. An acknowledgement takes
-/// milliseconds, so half a second is long enough for a request, where librdkafka waits for a minute (Java's
-/// producer has `request.timeout.ms` for it). But librdkafka looks at its time-outs only once in one to two
-/// seconds: it hears earlier that leaders have moved if it asks more often than every five minutes.
-pub(super) const IMPATIENT: Settings =
-    &[("socket.timeout.ms", "500"), ("topic.metadata.refresh.interval.ms", "250")];
+/// What a producer is set to where a node goes silent with its connections open.
+///
+/// * An acknowledgement takes milliseconds, so half a second is long enough for a request, where librdkafka
+///   waits for a minute. (Java's producer has `request.timeout.ms` for it.)
+/// * librdkafka looks at its time-outs only once in one to two seconds: it hears earlier that leaders have
+///   moved if it asks more often than every five minutes.
+/// * It takes up to a second before it connects to a node that led nothing until then, unless it keeps
+///   connections to all.
+pub(super) const IMPATIENT: Settings = &[
+    ("socket.timeout.ms", "500"),
+    ("topic.metadata.refresh.interval.ms", "250"),
+    ("enable.sparse.connections", "false"),
+];
 
 /// Who is at work.
 #[derive(Clone, Copy, Debug)]
