@@ -46,14 +46,15 @@ pub struct FaultMeasure {
     pub begin_ms: f64,
     /// How long until its nodes ran again, ms.
     pub duration_ms: f64,
-    /// The write gap, ms: the longest time in which one partition acknowledged nothing, from the
-    /// fault's beginning until the next fault's or the end; none where partitions are idle.
+    /// The write gap, ms: the longest time in which one partition acknowledged nothing to idempotent
+    /// producers, from the fault's beginning until the next fault's or the end; none where partitions are
+    /// idle.
     pub write_gap_ms: Option<f64>,
     /// The partition with that gap.
     pub gap_partition: Option<i32>,
     /// The longest time from a send to its acknowledgement, among sends begun in the same time, ms.
     pub wait_ms: f64,
-    /// Sends acknowledged while the fault lasted.
+    /// Their sends acknowledged while the fault lasted.
     pub acknowledged: usize,
 }
 
@@ -69,7 +70,7 @@ impl FaultMeasure {
     }
 }
 
-/// When sends were acknowledged, by partition, µs ascending.
+/// When sends of idempotent producers were acknowledged, by partition, µs ascending.
 type Acknowledged = BTreeMap<i32, Vec<u64>>;
 
 /// Of acknowledged sends.
@@ -108,7 +109,7 @@ pub(super) fn faults(history: &History, steady: bool) -> Vec<FaultMeasure> {
 
 fn acknowledged(history: &History) -> Acknowledged {
     let mut times = Acknowledged::new();
-    for send in &history.sends {
+    for send in history.sends.iter().filter(|send| history.is_idempotent(&send.producer)) {
         if let Outcome::Ok { partition, .. } = send.outcome {
             times.entry(partition).or_default().push(send.end_us);
         }
@@ -161,6 +162,7 @@ mod tests {
 
     fn history(acknowledged: &[(i32, u64)], faults: &[(u64, u64)]) -> History {
         let mut history = History::default();
+        history.push(Event::Producer { producer: "p".into(), idempotent: true });
         for (n, (partition, end_us)) in acknowledged.iter().enumerate() {
             history.push(Event::Send(Send {
                 producer: "p".into(),
@@ -203,6 +205,14 @@ mod tests {
         assert_eq!(measured.len(), 1);
         assert_eq!((measured[0].write_gap_ms, measured[0].gap_partition), (Some(50.5), Some(1)));
         assert_eq!((measured[0].duration_ms, measured[0].acknowledged), (48.0, 2));
+    }
+
+    #[test]
+    fn a_plain_producer_fills_no_gap() {
+        let mut history = history(&[(0, 9_000), (0, 20_000), (0, 50_000)], &[(10_000, 58_000)]);
+        history.sends[1].producer = "plain".into();
+        assert_eq!(steady(&history)[0].write_gap_ms, Some(41.0));
+        assert_eq!(steady(&history)[0].acknowledged, 1);
     }
 
     #[test]
