@@ -29,16 +29,16 @@ type Settings = &'static [(&'static str, &'static str)];
 /// What a producer is set to where a node goes silent with its connections open.
 ///
 /// * An acknowledgement takes milliseconds, so half a second is long enough for a request, where librdkafka
-///   waits for a minute. (Java's producer has `request.timeout.ms` for it.)
-/// * librdkafka looks at its time-outs only once in one to two seconds: it hears earlier that leaders have
-///   moved if it asks more often than every five minutes.
+///   waits for a minute. (It looks at its time-outs once in one to two seconds. Java's producer has
+///   `request.timeout.ms` for it.)
 /// * It takes up to a second before it connects to a node that led nothing until then, unless it keeps
 ///   connections to all.
-pub(super) const IMPATIENT: Settings = &[
-    ("socket.timeout.ms", "500"),
-    ("topic.metadata.refresh.interval.ms", "250"),
-    ("enable.sparse.connections", "false"),
-];
+///
+/// `topic.metadata.refresh.interval.ms` stays as it is: librdkafka 2.12 that hears of new leaders, and no more
+/// of the silent node, while its requests to that node are open takes them for not written, and writes them
+/// again under a new producer epoch, which no broker can recognise.
+pub(super) const IMPATIENT: Settings =
+    &[("socket.timeout.ms", "500"), ("enable.sparse.connections", "false")];
 
 /// Who is at work.
 #[derive(Clone, Copy, Debug)]
