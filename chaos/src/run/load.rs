@@ -29,8 +29,8 @@ type Settings = &'static [(&'static str, &'static str)];
 /// What a producer is set to where a node goes silent with its connections open.
 ///
 /// * An acknowledgement takes milliseconds, so half a second is long enough for a request, where librdkafka
-///   waits for a minute. (It looks at its time-outs once in one to two seconds. Java's producer has
-///   `request.timeout.ms` for it.)
+///   waits for a minute. (It looks at its time-outs once a second. Java's producer has `request.timeout.ms` for
+///   it.)
 /// * It takes up to a second before it connects to a node that led nothing until then, unless it keeps
 ///   connections to all.
 ///
