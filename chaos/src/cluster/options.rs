@@ -107,4 +107,15 @@ groups.initial_rebalance_delay_ms = 0
 "#;
         assert_eq!(options.node_toml(2, &reservation), expected);
     }
+
+    #[test]
+    fn a_node_on_a_host_of_its_own_may_bind_its_address() {
+        let options = ClusterOptions { ports: Ports::Fixed, ..ClusterOptions::new(3, "j".into()) };
+        let reservation = Reservation::take(options.ports, options.nodes).unwrap();
+        let binds = |options: &ClusterOptions| {
+            options.node_toml(1, &reservation).lines().any(|line| line == "insecure = true")
+        };
+        assert!(!binds(&options));
+        assert!(binds(&ClusterOptions { hosts: true, ..options }));
+    }
 }
