@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! main · cli             arguments, progress, exit code
-//! run                    one file per command: demo, leader-kill, kill-all, pause-leader
+//! run                    one file per command: demo, leader-kill, cut-cable, hibernation, …
 //! faults   workload      what is broken · what clients do meanwhile
 //! checkers               one invariant per file, over a history
-//! cluster  history       processes on loopback · the append-only record of operations
+//! cluster  history       processes on loopback or on hosts of their own · the append-only record of
+//!                        operations
 //! ```
 //!
 //! **Invariant:** a checker reads a history and nothing else, so that a history recorded elsewhere

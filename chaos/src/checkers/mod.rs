@@ -9,6 +9,8 @@
 //! | `aborted_read` | a refused record, or one that nobody sent, that is read |
 //! | `offset_gap` | an offset below the last one read that holds no record |
 //! | `committed_offset` | a group's committed offset going back |
+//! | `two_leaders` | a leader that answers after a later one, or two in one epoch |
+//! | `stale_answer` | a leader's high watermark below what was acknowledged or answered before |
 //! | `too_few_acknowledged` | a green run in which hardly anything was acknowledged |
 //!
 //! **Invariant:** each checker has a test that feeds it a history with its bug.
@@ -24,7 +26,9 @@ mod offset_gap;
 mod producer_order;
 #[cfg(test)]
 mod sample;
+mod stale_answer;
 mod too_few_acknowledged;
+mod two_leaders;
 
 pub use finding::{Finding, Kind};
 
@@ -51,6 +55,8 @@ pub fn check(history: &History, expected: Expectation) -> Vec<Finding> {
         aborted_read::check(history, &index),
         offset_gap::check(history),
         committed_offset::check(history),
+        two_leaders::check(history),
+        stale_answer::check(history),
     ]
     .into_iter()
     .flatten()

@@ -1,6 +1,6 @@
 //! Histories for the checkers' tests.
 
-use crate::history::{Commit, Committed, Event, History, Outcome, Poll, Send};
+use crate::history::{Answer, Commit, Committed, Event, History, Outcome, Poll, Send};
 
 pub(super) fn ok(n: u64, partition: i32, offset: i64) -> Event {
     send(n, Outcome::Ok { partition, offset })
@@ -37,6 +37,16 @@ pub(super) fn committed(offset: i64, begin_us: u64) -> Event {
     Event::Committed(Committed { group: "g".into(), partition: 0, offset, begin_us })
 }
 
+/// A node's answers for partition 0, when the first had come and when the last was asked for.
+pub(super) fn answer(
+    node: i32,
+    epoch: i32,
+    high_watermark: i64,
+    (first_us, last_us): (u64, u64),
+) -> Event {
+    Event::Answer(Answer { node, partition: 0, epoch, high_watermark, first_us, last_us })
+}
+
 pub(super) fn history(events: impl IntoIterator<Item = Event>) -> History {
     let mut history = History::default();
     history.push(Event::Producer { producer: "p".into(), idempotent: true });
@@ -58,6 +68,8 @@ pub(super) fn clean() -> History {
         ok(6, 0, 3),
         commit(2, 500),
         committed(2, 600),
+        answer(1, 1, 2, (300, 400)),
+        answer(2, 2, 4, (700, 900)),
         poll(0, 0, 0),
         poll(0, 1, 2),
         poll(0, 2, 3),

@@ -1,4 +1,5 @@
-//! A cluster of `jackdaw serve` processes on loopback, for tests and for chaos runs.
+//! A cluster of `jackdaw serve` processes, on loopback or on hosts of their own, for tests and for chaos
+//! runs.
 //!
 //! ```text
 //! folder/node1/node.toml      what the node is told
@@ -11,17 +12,20 @@
 
 mod binary;
 mod http;
+mod network;
 mod node;
 mod options;
 mod ports;
 mod replicas;
 mod runner;
+mod tool;
 mod verify;
 mod view;
 mod volume;
 
 pub use binary::find_binary;
 pub use http::{Answer, get, request};
+pub use network::{Network, Wire};
 pub use node::Node;
 pub use options::{ClusterOptions, Folder};
 pub use ports::{NodePorts, Ports};

@@ -1,5 +1,6 @@
 //! One `jackdaw serve` process: started, signalled, started again over the same data.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::volume::Volume;
-use super::{ClusterView, NodeId, NodePorts, http};
+use super::{ClusterView, Network, NodeId, NodePorts, http};
 
 /// Between two looks at a process or at its endpoint.
 const POLL: Duration = Duration::from_millis(5);
@@ -28,6 +29,8 @@ pub struct Node {
     pub ports: NodePorts,
     folder: PathBuf,
     pub(super) binary: PathBuf,
+    /// What starts the binary: itself, or what runs it on the node's own host.
+    launch: Vec<OsString>,
     process: Option<Child>,
     /// Its data folder, if that is a volume of its own.
     pub(super) volume: Option<Volume>,
@@ -35,7 +38,14 @@ pub struct Node {
 
 impl Node {
     pub(super) fn new(id: NodeId, ports: NodePorts, folder: PathBuf, binary: PathBuf) -> Self {
-        Self { id, ports, folder, binary, process: None, volume: None }
+        let launch = vec![binary.clone().into()];
+        Self { id, ports, folder, binary, launch, process: None, volume: None }
+    }
+
+    /// The same on its host in `network`.
+    pub(super) fn on_host(mut self, network: &Network) -> Self {
+        self.launch = network.run_on(self.id, &self.binary);
+        self
     }
 
     /// Where its data lives.
@@ -63,7 +73,9 @@ impl Node {
     pub fn start(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "node {} runs already", self.id);
         let log = self.append_log()?;
-        let child = Command::new(&self.binary)
+        let (program, arguments) = self.launch.split_first().context("nothing to start")?;
+        let child = Command::new(program)
+            .args(arguments)
             .args(["serve", "--config", "node.toml"])
             .current_dir(&self.folder)
             .stdin(Stdio::null())

@@ -32,6 +32,8 @@ pub struct ClusterOptions {
     pub settings: Vec<(String, String)>,
     /// Gives each node's data an ext4 volume of so many MiB, whose power can be cut. Needs root.
     pub volume_mib: Option<u64>,
+    /// Puts each node on a host of its own, whose cable can be cut; `ports` is then of no use. Needs root.
+    pub hosts: bool,
 }
 
 impl ClusterOptions {
@@ -45,6 +47,7 @@ impl ClusterOptions {
             ports: Ports::Free,
             settings: Vec::new(),
             volume_mib: None,
+            hosts: false,
         }
     }
 
@@ -73,6 +76,10 @@ impl ClusterOptions {
         line("listeners.kafka", &format!(r#""{}""#, ports.kafka));
         line("listeners.peer", &format!(r#""{}""#, ports.peer));
         line("listeners.admin", &format!(r#""{}""#, ports.admin));
+        if self.hosts {
+            // Their addresses are no loopback addresses, and nobody but this machine reaches them.
+            line("insecure", "true");
+        }
         for (key, value) in &self.settings {
             line(key, value);
         }
@@ -99,5 +106,16 @@ listeners.admin = "127.0.0.1:8093"
 groups.initial_rebalance_delay_ms = 0
 "#;
         assert_eq!(options.node_toml(2, &reservation), expected);
+    }
+
+    #[test]
+    fn a_node_on_a_host_of_its_own_may_bind_its_address() {
+        let options = ClusterOptions { ports: Ports::Fixed, ..ClusterOptions::new(3, "j".into()) };
+        let reservation = Reservation::take(options.ports, options.nodes).unwrap();
+        let binds = |options: &ClusterOptions| {
+            options.node_toml(1, &reservation).lines().any(|line| line == "insecure = true")
+        };
+        assert!(!binds(&options));
+        assert!(binds(&ClusterOptions { hosts: true, ..options }));
     }
 }

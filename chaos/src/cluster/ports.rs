@@ -7,12 +7,12 @@
 //! **Invariant:** two runs that reserve at the same time get different blocks: the block's first
 //! port stays bound, by the runner itself, as long as the cluster lives.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Result, bail};
 use rand::Rng as _;
 
-use super::NodeId;
+use super::{Network, NodeId};
 
 /// Ports of a block: the lock, then three for each of up to five nodes.
 const BLOCK: u16 = 16;
@@ -30,7 +30,7 @@ pub enum Ports {
     Fixed,
 }
 
-/// A node's three sockets on 127.0.0.1.
+/// A node's three sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodePorts {
     /// Kafka clients.
@@ -54,10 +54,17 @@ impl Reservation {
         assert!((1..=5).contains(&nodes), "a block has ports for one to five nodes");
         match ports {
             Ports::Fixed => {
-                Ok(Self { nodes: (0..nodes).map(|node| fixed(node as u16)).collect(), _lock: None })
+                let ports = |node| fixed(Ipv4Addr::LOCALHOST.into(), node as u16);
+                Ok(Self { nodes: (0..nodes).map(ports).collect(), _lock: None })
             }
             Ports::Free => Self::take_free(nodes),
         }
+    }
+
+    /// The documented ports of node 1 on each node's own host, where nobody else can have them.
+    pub(super) fn on_hosts(network: &Network, nodes: usize) -> Self {
+        let ports = |id| fixed(network.address(id).into(), 0);
+        Self { nodes: (1..=nodes as NodeId).map(ports).collect(), _lock: None }
     }
 
     fn take_free(nodes: usize) -> Result<Self> {
@@ -82,8 +89,9 @@ impl Reservation {
     }
 }
 
-fn fixed(node: u16) -> NodePorts {
-    let [kafka, peer, admin] = [9092, 7092, 8092].map(|port| local(port + node));
+fn fixed(address: IpAddr, node: u16) -> NodePorts {
+    let [kafka, peer, admin] =
+        [9092, 7092, 8092].map(|port| SocketAddr::from((address, port + node)));
     NodePorts { kafka, peer, admin }
 }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::ports::Reservation;
 use super::volume::Volume;
-use super::{ClusterOptions, ClusterView, Folder, Node, NodeId, PartitionView};
+use super::{ClusterOptions, ClusterView, Folder, Network, Node, NodeId, PartitionView};
 
 /// Between two looks at the cluster.
 const POLL: Duration = Duration::from_millis(20);
@@ -18,8 +18,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    // Fields drop in this order: the processes end before their folder and ports are given back.
+    // Fields drop in this order: the processes end before their hosts, folder and ports are given back.
     nodes: Vec<Node>,
+    network: Option<Network>,
     folder: PathBuf,
     temporary: Option<TempDir>,
     _reservation: Reservation,
@@ -43,19 +44,27 @@ impl Cluster {
     /// A folder cannot be written.
     pub fn prepare(options: &ClusterOptions) -> Result<Self> {
         let (folder, temporary) = make_folder(&options.folder)?;
-        let reservation = Reservation::take(options.ports, options.nodes)?;
+        let network =
+            if options.hosts { Some(Network::make(options.nodes as NodeId)?) } else { None };
+        let reservation = match &network {
+            Some(network) => Reservation::on_hosts(network, options.nodes),
+            None => Reservation::take(options.ports, options.nodes)?,
+        };
         let mut nodes = Vec::new();
         for id in 1..=options.nodes as NodeId {
             let home = folder.join(format!("node{id}"));
             fs::create_dir_all(&home)?;
             fs::write(home.join("node.toml"), options.node_toml(id, &reservation))?;
             let mut node = Node::new(id, reservation.of(id), home, options.binary.clone());
+            if let Some(network) = &network {
+                node = node.on_host(network);
+            }
             if let Some(mib) = options.volume_mib {
                 node.volume = Some(Volume::make(&node.data_dir(), mib)?);
             }
             nodes.push(node);
         }
-        Ok(Self { nodes, folder, temporary, _reservation: reservation })
+        Ok(Self { nodes, network, folder, temporary, _reservation: reservation })
     }
 
     /// The nodes, by id.
@@ -84,6 +93,14 @@ impl Cluster {
     /// There is none.
     pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
         self.nodes.iter_mut().find(|node| node.id == id).expect("the cluster has this node")
+    }
+
+    /// The nodes' hosts.
+    ///
+    /// # Errors
+    /// They have no hosts of their own.
+    pub fn network(&self) -> Result<&Network> {
+        self.network.as_ref().context("the nodes have no hosts of their own")
     }
 
     /// Where everything of this cluster is.

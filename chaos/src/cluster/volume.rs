@@ -12,6 +12,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use rustix::ioctl::{Setter, ioctl, opcode};
 
+use super::tool::tool;
+
 /// `EXT4_IOC_SHUTDOWN`: `_IOR('X', 125, __u32)`.
 const SHUTDOWN: rustix::ioctl::Opcode = opcode::read::<u32>(b'X', 125);
 /// `EXT4_GOING_FLAGS_NOLOGFLUSH`: neither data nor the journal is written.
@@ -103,12 +105,4 @@ impl Drop for Volume {
         // which the kept or failing removal of the folder then shows.
         let _ = tool(Command::new("umount").arg("-l").arg(&self.mount));
     }
-}
-
-fn tool(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("running {name}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{name} ended with {}: {}", output.status, said.trim());
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
-use super::{Fault, READY_DEADLINE};
+use super::{Fault, LEADERS_DEADLINE};
 use crate::cluster::{Cluster, NodeId};
 use crate::workload::{client_config, create_topic_with, delete_topic};
 
@@ -50,7 +50,7 @@ impl Fault for FillLog {
         let ids: Vec<NodeId> = cluster.nodes().iter().map(|node| node.id).collect();
         let configs = [("retention.ms", KEPT_MS), ("segment.bytes", "4194304")];
         create_topic_with(&cluster.bootstrap(), &self.topic(), 1, ids.len() as i32, &configs)?;
-        cluster.wait_led(&self.topic(), READY_DEADLINE)?;
+        cluster.wait_led(&self.topic(), LEADERS_DEADLINE)?;
         for id in &ids {
             cluster.node(*id).fill_volume(LEFT_SHARE)?;
         }
@@ -58,7 +58,7 @@ impl Fault for FillLog {
         Ok(ids)
     }
 
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
+    fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
         // Nothing is done here: the records come of age.
         for node in cluster.nodes() {
             node.wait_metric(ROOM, ROOM_DEADLINE)?;
@@ -67,7 +67,7 @@ impl Fault for FillLog {
             node.empty_volume()?;
         }
         delete_topic(&cluster.bootstrap(), &self.topic())?;
-        cluster.wait_ready(READY_DEADLINE)
+        Ok(())
     }
 }
 

@@ -1,7 +1,11 @@
 //! What is done to a cluster, one fault per file.
 //!
-//! **Invariant:** after `end` every node runs and is ready.
+//! **Invariant:** after `heal` every node runs and becomes ready.
 
+mod cut_all;
+mod cut_cable;
+mod cut_off;
+mod cut_pair;
 mod fill_disk;
 mod fill_log;
 mod kill_all;
@@ -11,6 +15,10 @@ mod pause_leader;
 mod power_cut;
 mod restart;
 
+pub use cut_all::CutAll;
+pub use cut_cable::CutCable;
+pub use cut_off::{CutOff, Direction};
+pub use cut_pair::CutPair;
 pub use fill_disk::FillDisk;
 pub use fill_log::FillLog;
 pub use kill_all::KillAll;
@@ -20,14 +28,13 @@ pub use pause_leader::PauseLeader;
 pub use power_cut::PowerCut;
 pub use restart::Restart;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::cluster::{Cluster, NodeId};
 
-/// From the start of a process to its readiness, as a bound on waiting; the bar is the run's.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// From a fault before to leaders for all partitions.
 const LEADERS_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -47,13 +54,17 @@ pub trait Fault {
     /// It could not be done.
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>>;
 
-    /// Heals, and waits until all nodes are ready; gives the time from the start of the processes
-    /// to readiness. Unless a fault says otherwise, its nodes have ended and are started.
+    /// Heals, without waiting until all nodes are ready. Unless a fault says otherwise, its nodes have
+    /// ended and are started.
     ///
     /// # Errors
-    /// A node does not become ready.
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
-        cluster.start_all()?;
-        cluster.wait_ready(READY_DEADLINE)
+    /// It could not be done.
+    fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.start_all()
     }
+}
+
+/// Ends a fault that cut wires.
+fn heal_wires(cluster: &Cluster) -> Result<()> {
+    cluster.network()?.cut(&BTreeSet::new())
 }

@@ -1,11 +1,9 @@
 //! SIGSTOP of the node that leads most partitions: its sockets stay open and it believes, when it
 //! wakes, that it leads still.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 
-use super::{Fault, LEADERS_DEADLINE, READY_DEADLINE};
+use super::{Fault, LEADERS_DEADLINE};
 use crate::cluster::{Cluster, NodeId, busiest_leader};
 
 /// See the file's head.
@@ -36,9 +34,8 @@ impl Fault for PauseLeader {
         Ok(vec![victim])
     }
 
-    fn end(&mut self, cluster: &mut Cluster) -> Result<Duration> {
+    fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
         let paused = self.paused.take().context("the fault has not begun")?;
-        cluster.node(paused).resume()?;
-        cluster.wait_ready(READY_DEADLINE)
+        cluster.node(paused).resume()
     }
 }

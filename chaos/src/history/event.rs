@@ -32,6 +32,8 @@ pub enum Event {
     Commit(Commit),
     /// A group's committed offset was asked for.
     Committed(Committed),
+    /// A node answered as the leader of a partition.
+    Answer(Answer),
     /// A fault begins.
     FaultBegin {
         /// Its name.
@@ -133,6 +135,23 @@ pub struct Committed {
     pub offset: i64,
     /// When it was asked for, µs.
     pub begin_us: u64,
+}
+
+/// What a node answered as the leader of a partition, the same again and again for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The node.
+    pub node: i32,
+    /// Partition.
+    pub partition: i32,
+    /// The epoch of its leadership.
+    pub epoch: i32,
+    /// The offset after the last committed record.
+    pub high_watermark: i64,
+    /// When the first of these answers had come, µs.
+    pub first_us: u64,
+    /// When the last of them was asked for, µs: earlier than `first_us` if there was but one.
+    pub last_us: u64,
 }
 
 /// A fault and when it lasted.

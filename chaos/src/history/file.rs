@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Commit, Committed, Event, Poll, Send, Span};
+use super::{Answer, Commit, Committed, Event, Poll, Send, Span};
 
 /// All operations of a run, each kind in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct History {
     pub commits: Vec<Commit>,
     /// Committed offsets read back.
     pub committed: Vec<Committed>,
+    /// What nodes answered as leaders.
+    pub answers: Vec<Answer>,
     /// Faults.
     pub faults: Vec<Span>,
     /// Whether the last line was cut, as when the recording process was killed.
@@ -68,6 +70,7 @@ impl History {
             Event::Poll(poll) => self.polls.push(poll),
             Event::Commit(commit) => self.commits.push(commit),
             Event::Committed(committed) => self.committed.push(committed),
+            Event::Answer(answer) => self.answers.push(answer),
             Event::FaultBegin { fault, nodes, at_us } => {
                 self.faults.push(Span { fault, nodes, begin_us: at_us, end_us: None });
             }

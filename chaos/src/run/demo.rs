@@ -27,7 +27,7 @@ pub fn demo(options: &RunOptions, screen: &Screen) -> Result<Report> {
         for fault in &report.faults {
             screen.done(format!(
                 "write gap {:.0} ms (bar {WRITE_GAP_BAR_MS:.0} ms)",
-                fault.write_gap_ms
+                fault.write_gap_ms.unwrap_or_default()
             ));
         }
         report.write_gap_bar(WRITE_GAP_BAR_MS * options.slack);

@@ -7,9 +7,6 @@ use super::session::{Session, TOPIC};
 use super::{Report, RunOptions, Screen};
 use crate::faults::KillLeader;
 
-const CAST: Cast = Cast { partitions: 12, ..Cast::ONE_PRODUCER };
-/// Every partition is written to every 20 ms.
-pub(crate) const RATE_PER_S: u32 = CAST.partitions as u32 * 50;
 /// Median, 99 of 100 and largest write gap, ms.
 const WRITE_GAPS_BAR_MS: [f64; 3] = [250.0, 500.0, 1000.0];
 
@@ -18,7 +15,7 @@ const WRITE_GAPS_BAR_MS: [f64; 3] = [250.0, 500.0, 1000.0];
 /// # Errors
 /// The cluster does not start, does not resume, or cannot be read back.
 pub fn failover(options: &RunOptions, screen: &Screen) -> Result<Report> {
-    let session = Session::begin("failover", options, CAST, screen)?;
+    let session = Session::begin("failover", options, Cast::STEADY, screen)?;
     let (session, ()) = session.attempt(|session| session.rounds(&mut KillLeader::of(TOPIC)))?;
     session.finish(|report| {
         report.write_gaps_bar(WRITE_GAPS_BAR_MS.map(|bar| bar * options.slack));

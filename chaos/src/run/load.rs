@@ -23,15 +23,36 @@ const GROUP_DEADLINE: Duration = Duration::from_secs(90);
 /// The plain producer's share of the rate.
 const PLAIN_SHARE: u32 = 10;
 
+/// Settings of librdkafka that differ from its own.
+type Settings = &'static [(&'static str, &'static str)];
+
+/// What a producer is set to where a node goes silent with its connections open.
+///
+/// * An acknowledgement takes milliseconds, so half a second is long enough for a request, where librdkafka
+///   waits for a minute. (It looks at its time-outs once a second. Java's producer has `request.timeout.ms` for
+///   it.)
+/// * It takes up to a second before it connects to a node that led nothing until then, unless it keeps
+///   connections to all.
+///
+/// `topic.metadata.refresh.interval.ms` stays as it is: librdkafka 2.12 that hears of new leaders, and no more
+/// of the silent node, while its requests to that node are open takes them for not written, and writes them
+/// again under a new producer epoch, which no broker can recognise.
+pub(super) const IMPATIENT: Settings =
+    &[("socket.timeout.ms", "500"), ("enable.sparse.connections", "false")];
+
 /// Who is at work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cast {
     /// A plain producer beside the idempotent one, and a group member.
     pub(super) full: bool,
-    /// Settings that differ from librdkafka's.
-    pub(super) settings: &'static [(&'static str, &'static str)],
+    /// Of producers.
+    pub(super) producer: Settings,
+    /// Of the group's member.
+    pub(super) member: Settings,
     /// Size of the volume that each node's data gets for itself.
     pub(super) volume_mib: Option<u64>,
+    /// Whether each node is on a host of its own.
+    pub(super) hosts: bool,
     /// Keys of the nodes' configuration.
     pub(super) nodes: &'static [(&'static str, &'static str)],
     /// Partitions that are written to.
@@ -40,11 +61,24 @@ pub(super) struct Cast {
 
 impl Cast {
     /// One idempotent producer.
-    pub(super) const ONE_PRODUCER: Self =
-        Self { full: false, settings: &[], volume_mib: None, nodes: &[], partitions: 6 };
+    pub(super) const ONE_PRODUCER: Self = Self {
+        full: false,
+        producer: &[],
+        member: &[],
+        volume_mib: None,
+        hosts: false,
+        nodes: &[],
+        partitions: 6,
+    };
+    /// One that writes to each of 12 partitions every 20 ms, at [`STEADY_RATE_PER_S`]: for the measuring of
+    /// write gaps.
+    pub(super) const STEADY: Self = Self { partitions: 12, ..Self::ONE_PRODUCER };
     /// Both kinds of producers and a group member.
     pub(super) const FULL: Self = Self { full: true, ..Self::ONE_PRODUCER };
 }
+
+/// Of [`Cast::STEADY`].
+pub(crate) const STEADY_RATE_PER_S: u32 = Cast::STEADY.partitions as u32 * 50;
 
 /// The clients at work.
 pub(super) struct Load {
@@ -63,8 +97,6 @@ impl Load {
         rate_per_s: u32,
         recorder: &Arc<Recorder>,
     ) -> Result<Self> {
-        let settings: Vec<(String, String)> =
-            cast.settings.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
         let partitions: Vec<i32> = (0..cast.partitions).collect();
         let producer = |name: &str, kind, rate_per_s| {
             let options = ProducerOptions {
@@ -75,7 +107,7 @@ impl Load {
                 rate_per_s,
                 kind,
                 timeout: SEND_TIMEOUT,
-                settings: settings.clone(),
+                settings: owned(cast.producer),
             };
             Producer::start(options, recorder.clone())
         };
@@ -89,7 +121,7 @@ impl Load {
                 group: GROUP.to_owned(),
                 name: "member".to_owned(),
                 commit_interval: COMMIT_INTERVAL,
-                settings: settings.clone(),
+                settings: owned(cast.member),
             };
             member = Some(GroupConsumer::start(options, recorder.clone())?);
         }
@@ -100,11 +132,6 @@ impl Load {
     /// How far the idempotent producer has come.
     pub(super) fn progress(&self) -> &Progress {
         self.idempotent.progress()
-    }
-
-    /// The partitions that are written to.
-    pub(super) fn partitions(&self) -> &[i32] {
-        &self.partitions
     }
 
     /// How often the group's member was given partitions; none if there is no group.
@@ -147,4 +174,8 @@ impl Load {
         let errors = ends.into_iter().flatten().filter_map(Result::err);
         errors.map(|error| format!("{error:#}")).collect()
     }
+}
+
+fn owned(settings: Settings) -> Vec<(String, String)> {
+    settings.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
 }

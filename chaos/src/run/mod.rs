@@ -11,9 +11,11 @@
 
 mod around;
 mod controller_kill;
+mod cut_cable;
 mod demo;
 mod disk_full;
 mod failover;
+mod hibernation;
 mod kill_all;
 mod leader_kill;
 mod load;
@@ -28,12 +30,14 @@ mod session;
 
 pub use around::around;
 pub use controller_kill::controller_kill;
+pub use cut_cable::cut_cable;
 pub use demo::demo;
 pub use disk_full::disk_full;
-pub(crate) use failover::RATE_PER_S as FAILOVER_RATE_PER_S;
 pub use failover::failover;
+pub use hibernation::hibernation;
 pub use kill_all::kill_all;
 pub use leader_kill::leader_kill;
+pub(crate) use load::STEADY_RATE_PER_S;
 pub use measure::{FaultMeasure, Percentiles};
 pub use options::RunOptions;
 pub use pause_leader::pause_leader;
@@ -42,3 +46,7 @@ pub use report::Report;
 pub use rolling_restart::rolling_restart;
 pub use screen::Screen;
 pub(crate) use session::default_folder;
+
+/// When a leader goes silent without a word, its partitions are written to again before this has passed, ms:
+/// `raft.peer_dead_ms`, the election, and the client's own time-out.
+const SILENCE_BAR_MS: f64 = 2000.0;

@@ -53,7 +53,8 @@ impl Report {
     /// Holds every write gap against the bar.
     pub(super) fn write_gap_bar(&mut self, bar_ms: f64) {
         for fault in self.faults.clone() {
-            self.bar(&format!("write gap of {}", fault.fault), fault.write_gap_ms, bar_ms);
+            let gap_ms = fault.write_gap_ms.unwrap_or_default();
+            self.bar(&format!("write gap of {}", fault.fault), gap_ms, bar_ms);
         }
     }
 
@@ -66,8 +67,26 @@ impl Report {
         self.bar("largest write gap", max, max_ms);
     }
 
+    /// Holds the write gaps of 99 in 100 faults against the bar.
+    pub(super) fn write_gap_p99_bar(&mut self, bar_ms: f64) {
+        self.bar("write gap of 99 in 100 faults", self.write_gaps().p99, bar_ms);
+    }
+
+    /// Holds the longest wait for an acknowledgement against the bar.
+    pub(super) fn wait_bar(&mut self, bar_ms: f64) {
+        self.bar("longest wait for an acknowledgement", self.waits().max, bar_ms);
+    }
+
     fn write_gaps(&self) -> Percentiles {
-        Percentiles::of(self.faults.iter().map(|fault| fault.write_gap_ms).collect())
+        Percentiles::of(self.faults.iter().filter_map(|fault| fault.write_gap_ms).collect())
+    }
+
+    fn waits(&self) -> Percentiles {
+        Percentiles::of(self.faults.iter().map(|fault| fault.wait_ms).collect())
+    }
+
+    fn is_steady(&self) -> bool {
+        self.faults.iter().any(|fault| fault.write_gap_ms.is_some())
     }
 
     /// Holds sends that did not end well against none.
@@ -113,18 +132,19 @@ impl fmt::Display for Report {
         for (fault, ready_ms) in self.faults.iter().zip(&self.ready_ms) {
             writeln!(
                 f,
-                "{:<15} node(s) {:?} for {:.0} ms: write gap {:.0} ms (partition {}), {} \
-                 acknowledged meanwhile, ready {ready_ms:.0} ms after the heal began",
+                "{:<15} node(s) {:?} for {:.0} ms: {}, {} acknowledged meanwhile, ready \
+                 {ready_ms:.0} ms after the heal began",
                 fault.fault,
                 fault.nodes,
                 fault.duration_ms,
-                fault.write_gap_ms,
-                fault.gap_partition.unwrap_or(-1),
+                fault.slowest(),
                 fault.acknowledged,
             )?;
         }
-        if self.faults.len() > 2 {
+        if self.faults.len() > 2 && self.is_steady() {
             writeln!(f, "write gaps      {}", self.write_gaps())?;
+        } else if self.faults.len() > 2 {
+            writeln!(f, "longest waits   {}", self.waits())?;
         }
         if let Some(count) = self.rebalances {
             writeln!(f, "group           given partitions {count} time(s)")?;

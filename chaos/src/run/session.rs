@@ -1,8 +1,11 @@
 //! A cluster under load, from its start to its report.
 
 use std::fs;
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -24,13 +27,16 @@ const REPLICAS: i32 = 3;
 
 /// Bound on waiting for an empty cluster.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// From the heal of a fault to all nodes ready, as a bound on waiting; the bar is the run's.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// Bound on waiting for writes to resume. Bars are held against the measured times afterwards.
 const RESUME_DEADLINE: Duration = Duration::from_secs(60);
 /// Bound on reading everything back.
 const READ_DEADLINE: Duration = Duration::from_secs(120);
 /// Bound on waiting for equal replicas.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(60);
-/// Acknowledged sends below which a run proves nothing: the quiet before one fault has more.
+/// Acknowledged sends below which a run under load proves nothing: the quiet before one fault has more. One
+/// without is judged by one for each round.
 const ACKNOWLEDGED_MIN: usize = 500;
 
 /// A run in progress.
@@ -41,7 +47,9 @@ pub(super) struct Session<'a> {
     screen: &'a Screen,
     options: RunOptions,
     repeat: String,
-    load: Load,
+    partitions: Vec<i32>,
+    /// None where the command itself writes.
+    load: Option<Load>,
     start: Duration,
     ready_ms: Vec<f64>,
 }
@@ -54,20 +62,39 @@ impl<'a> Session<'a> {
         cast: Cast,
         screen: &'a Screen,
     ) -> Result<Self> {
+        let (session, load) =
+            Self::begin_idle(name, options, cast, screen)?.attempt(|session| {
+                let bootstrap = session.cluster.bootstrap();
+                let load = Load::start(cast, &bootstrap, options.rate_per_s, &session.recorder)?;
+                load.progress().wait_every_partition(0, RESUME_DEADLINE)?;
+                load.wait_commits(1)?;
+                Ok(load)
+            })?;
+        Ok(Self { load: Some(load), ..session })
+    }
+
+    /// Starts the nodes and makes the topic; the command itself writes.
+    pub(super) fn begin_idle(
+        name: &str,
+        options: &RunOptions,
+        cast: Cast,
+        screen: &'a Screen,
+    ) -> Result<Self> {
         screen.doing(format!("starting {} nodes", options.nodes));
         let repeat = options.repeat(name);
         let folder = Folder::TemporaryIn(options.folder.clone());
         let mut cluster = ClusterOptions {
             folder,
             volume_mib: cast.volume_mib,
+            hosts: cast.hosts,
             ..ClusterOptions::new(options.nodes, options.binary.clone())
         };
         for (key, value) in cast.nodes {
             cluster = cluster.set(key, value);
         }
         let mut cluster = Cluster::prepare(&cluster)?;
-        let begun = Self::load(&mut cluster, options, cast, &repeat);
-        let (recorder, load, start) = match begun {
+        let begun = Self::start(&mut cluster, options, cast, &repeat);
+        let (recorder, start) = match begun {
             Ok(begun) => begun,
             Err(error) => return Err(kept(error, &mut cluster, &repeat)),
         };
@@ -79,18 +106,19 @@ impl<'a> Session<'a> {
             screen,
             options: options.clone(),
             repeat,
-            load,
+            partitions: (0..cast.partitions).collect(),
+            load: None,
             start,
             ready_ms: Vec::new(),
         })
     }
 
-    fn load(
+    fn start(
         cluster: &mut Cluster,
         options: &RunOptions,
         cast: Cast,
         repeat: &str,
-    ) -> Result<(Arc<Recorder>, Load, Duration)> {
+    ) -> Result<(Arc<Recorder>, Duration)> {
         let begin = Instant::now();
         cluster.start_all()?;
         cluster.wait_ready(START_DEADLINE)?;
@@ -99,11 +127,7 @@ impl<'a> Session<'a> {
         cluster.wait_led(TOPIC, RESUME_DEADLINE)?;
         let path = cluster.folder().join("history.jsonl");
         let run = format!("r{}", options.seed);
-        let recorder = Arc::new(Recorder::create(&path, &run, options.seed, repeat)?);
-        let load = Load::start(cast, &cluster.bootstrap(), options.rate_per_s, &recorder)?;
-        load.progress().wait_every_partition(0, RESUME_DEADLINE)?;
-        load.wait_commits(1)?;
-        Ok((recorder, load, start))
+        Ok((Arc::new(Recorder::create(&path, &run, options.seed, repeat)?), start))
     }
 
     /// Runs `steps`; whatever fails in it keeps the folder and names the command that repeats it.
@@ -120,33 +144,58 @@ impl<'a> Session<'a> {
     /// Quiet load, one fault, load meanwhile, the heal, and writes to every partition after it.
     pub(super) fn round(&mut self, fault: &mut dyn Fault) -> Result<()> {
         self.quiet()?;
+        let (nodes, begun_us) = self.break_with(fault)?;
+        if fault.majority_survives() {
+            self.resume_without(&nodes, begun_us)?;
+        }
+        let healed_us = self.heal(fault, |_| Ok(()))?;
+        self.load()?.progress().wait_every_partition(healed_us, RESUME_DEADLINE)?;
+        self.committed()?;
+        self.screen.doing("waiting for the group to commit");
+        self.load()?.wait_commits(1)
+    }
+
+    /// Begins a fault; gives the nodes that were hit, and when, µs.
+    pub(super) fn break_with(&mut self, fault: &mut dyn Fault) -> Result<(Vec<NodeId>, u64)> {
         self.screen.doing(fault.name());
         let at_us = self.recorder.now_us();
         let nodes = fault.begin(&mut self.cluster)?;
         let name = fault.name().to_owned();
         self.screen.done(format!("{name}: node(s) {nodes:?}"));
-        let hit = nodes.clone();
-        self.recorder.record(&Event::FaultBegin { fault: name.clone(), nodes: hit, at_us });
-        if fault.majority_survives() {
-            // Marked after the fault: only sends begun in the broken cluster show that it works.
-            let mark_us = self.recorder.now_us();
-            self.cluster.wait_led_without(&nodes, TOPIC, RESUME_DEADLINE)?;
-            let led = (self.recorder.now_us() - at_us) / 1000;
-            self.screen.done(format!("every partition has another leader after {led} ms"));
-            self.load.progress().wait_every_partition(mark_us, RESUME_DEADLINE)?;
-            let resumed = (self.recorder.now_us() - at_us) / 1000;
-            self.screen.done(format!("every partition writes again after {resumed} ms"));
-            self.quiet()?;
-        }
-        let ready = fault.end(&mut self.cluster)?;
-        self.ready_ms.push(ms(ready));
+        self.recorder.record(&Event::FaultBegin { fault: name, nodes: nodes.clone(), at_us });
+        Ok((nodes, at_us))
+    }
+
+    /// Heals a fault, does something `at_once`, and waits until all nodes are ready; gives the time at which
+    /// they are, µs.
+    pub(super) fn heal(
+        &mut self,
+        fault: &mut dyn Fault,
+        at_once: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<u64> {
+        fault.heal(&mut self.cluster)?;
+        let begin = Instant::now();
+        at_once(self)?;
+        self.cluster.wait_ready(READY_DEADLINE)?;
+        let ready = ms(begin.elapsed());
+        self.ready_ms.push(ready);
         let at_us = self.recorder.now_us();
-        self.recorder.record(&Event::FaultEnd { fault: name, at_us });
-        self.screen.done(format!("all nodes ready after {:.0} ms", ms(ready)));
-        self.load.progress().wait_every_partition(at_us, RESUME_DEADLINE)?;
-        self.committed()?;
-        self.screen.doing("waiting for the group to commit");
-        self.load.wait_commits(1)
+        self.recorder.record(&Event::FaultEnd { fault: fault.name().to_owned(), at_us });
+        self.screen.done(format!("all nodes ready after {ready:.0} ms"));
+        Ok(at_us)
+    }
+
+    /// Waits until every partition is led by others than `absent` and written to, and on for a while.
+    fn resume_without(&mut self, absent: &[NodeId], since_us: u64) -> Result<()> {
+        // Marked after the fault: only sends begun in the broken cluster show that it works.
+        let mark_us = self.recorder.now_us();
+        self.cluster.wait_led_without(absent, TOPIC, RESUME_DEADLINE)?;
+        let led = (self.recorder.now_us() - since_us) / 1000;
+        self.screen.done(format!("every partition has another leader after {led} ms"));
+        self.load()?.progress().wait_every_partition(mark_us, RESUME_DEADLINE)?;
+        let resumed = (self.recorder.now_us() - since_us) / 1000;
+        self.screen.done(format!("every partition writes again after {resumed} ms"));
+        self.quiet()
     }
 
     /// A round after the other, as many as were asked for, and load after the last.
@@ -157,9 +206,21 @@ impl<'a> Session<'a> {
         self.quiet()
     }
 
+    /// Waits until nothing is under way in any partition, and for a time drawn from the seed after that, ms.
+    pub(super) fn wait_idle(&mut self, ms: Range<u64>) -> Result<()> {
+        self.screen.doing("idle");
+        self.cluster.wait_caught_up(TOPIC, CATCH_UP_DEADLINE)?;
+        thread::sleep(Duration::from_millis(self.rng.random_range(ms)));
+        Ok(())
+    }
+
+    fn load(&self) -> Result<&Load> {
+        self.load.as_ref().context("this run has no load")
+    }
+
     fn committed(&self) -> Result<()> {
         self.screen.doing("reading committed offsets");
-        if let Some(offsets) = self.load.committed()? {
+        if let Some(offsets) = self.load()?.committed()? {
             self.screen.done(format!("the group's committed offsets: {offsets:?}"));
         }
         Ok(())
@@ -168,6 +229,28 @@ impl<'a> Session<'a> {
     /// The nodes.
     pub(super) fn node_ids(&self) -> Vec<NodeId> {
         self.cluster.nodes().iter().map(|node| node.id).collect()
+    }
+
+    /// Where each node takes requests.
+    pub(super) fn brokers(&self) -> Vec<(NodeId, SocketAddr)> {
+        self.cluster.nodes().iter().map(|node| (node.id, node.ports.kafka)).collect()
+    }
+
+    /// Who leads a partition.
+    pub(super) fn leader(&self, partition: i32) -> Result<NodeId> {
+        let partitions = self.cluster.wait_led(TOPIC, RESUME_DEADLINE)?;
+        let found = partitions.iter().find(|one| one.partition == partition);
+        found.and_then(|one| one.leader).context("a leader was waited for")
+    }
+
+    /// What the run writes down.
+    pub(super) fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
+    }
+
+    /// What random choices are drawn from.
+    pub(super) fn rng(&mut self) -> &mut StdRng {
+        &mut self.rng
     }
 
     /// The nodes' processes.
@@ -187,19 +270,20 @@ impl<'a> Session<'a> {
         self.screen.doing("writing");
         let rate = u64::from(self.options.rate_per_s);
         let more = self.rng.random_range(rate / 2..=rate * 2);
-        self.load.progress().wait_acknowledged(more, RESUME_DEADLINE)
+        self.load()?.progress().wait_acknowledged(more, RESUME_DEADLINE)
     }
 
     /// Ends the load, reads everything back, checks, compares the replicas, and lets `bars` add what
     /// the command promises besides.
     pub(super) fn finish(self, bars: impl FnOnce(&mut Report)) -> Result<Report> {
-        let Self { mut cluster, recorder, screen, options, repeat, load, start, ready_ms, .. } =
-            self;
-        let judged = judge(&mut cluster, &recorder, load, screen);
+        let Self { mut cluster, recorder, screen, options, partitions, load, .. } = self;
+        let (repeat, start, ready_ms, steady) =
+            (self.repeat, self.start, self.ready_ms, load.is_some());
+        let judged = judge(&mut cluster, &recorder, &partitions, load, screen);
         let judged = judged.map_err(|error| kept(error, &mut cluster, &repeat))?;
         let history = &judged.history;
         let outcomes = || history.sends.iter().map(|send| &send.outcome);
-        let expected = Expectation { acknowledged_min: ACKNOWLEDGED_MIN };
+        let acknowledged_min = if steady { ACKNOWLEDGED_MIN } else { options.rounds as usize };
         let mut report = Report {
             repeat,
             seed: options.seed,
@@ -211,11 +295,11 @@ impl<'a> Session<'a> {
             rebalances: judged.rebalances,
             read: judged.read,
             latency_ms: measure::latency(history),
-            faults: measure::faults(history),
+            faults: measure::faults(history, steady),
             ready_ms,
             catch_up_ms: judged.catch_up.map(ms),
             replicas_compared: judged.replicas_compared,
-            findings: check(history, expected),
+            findings: check(history, Expectation { acknowledged_min }),
             missed: judged.missed,
             passed: false,
             folder: None,
@@ -242,18 +326,19 @@ struct Judged {
 fn judge(
     cluster: &mut Cluster,
     recorder: &Recorder,
-    load: Load,
+    partitions: &[i32],
+    load: Option<Load>,
     screen: &Screen,
 ) -> Result<Judged> {
     screen.doing("waiting for outstanding acknowledgements");
-    let (partitions, rebalances) = (load.partitions().to_vec(), load.rebalances());
-    let mut missed = load.finish();
+    let rebalances = load.as_ref().and_then(Load::rebalances);
+    let mut missed = load.map(Load::finish).unwrap_or_default();
     screen.doing("waiting for the replicas to catch up");
     let catch_up = cluster.wait_caught_up(TOPIC, CATCH_UP_DEADLINE);
     let catch_up = catch_up.map_err(|error| missed.push(format!("{error:#}"))).ok();
     screen.doing("reading everything back");
     let read =
-        read_all(&cluster.bootstrap(), TOPIC, &partitions, "reader", recorder, READ_DEADLINE)?;
+        read_all(&cluster.bootstrap(), TOPIC, partitions, "reader", recorder, READ_DEADLINE)?;
     screen.done(format!("read {} records back", read.records));
     let history = recorder.finish()?;
     screen.doing("comparing replicas");

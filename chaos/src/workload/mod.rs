@@ -1,18 +1,24 @@
-//! What clients do while a cluster is broken, through librdkafka.
+//! What clients do while a cluster is broken: through librdkafka, or, where a certain node is to be asked,
+//! with requests of their own.
 //!
 //! **Invariant:** every send ends in exactly one line of the history, whatever happens to the
 //! cluster: a delivery report comes for each, at the latest when its time-out passes.
 
 mod client;
+mod connection;
+mod direct_producer;
 mod group;
 mod producer;
 mod progress;
 mod reader;
 mod topic;
+mod witness;
 
 pub use client::client_config;
+pub use direct_producer::DirectProducer;
 pub use group::{GroupConsumer, GroupOptions, read_committed};
 pub use producer::{Producer, ProducerKind, ProducerOptions};
 pub use progress::Progress;
 pub use reader::{Read, read_all};
 pub use topic::{create_topic, create_topic_with, delete_topic};
+pub use witness::Witness;

@@ -18,6 +18,9 @@ use crate::history::{Event, Outcome, Recorder, Send};
 
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(1);
+/// Between two calls of `flush`, which does not wait: as an application does that wants its records out. It
+/// also wakes librdkafka's threads, which otherwise may sleep for a second past the time-out of a request.
+const FLUSH: Duration = Duration::from_millis(100);
 /// Distinct keys per partition.
 const KEYS: u64 = 16;
 
@@ -122,6 +125,7 @@ fn send_until(
 ) -> Result<()> {
     let context = client.context();
     let begin = Instant::now();
+    let mut flushed = begin;
     let mut n = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         let due = (begin.elapsed().as_secs_f64() * f64::from(options.rate_per_s)) as u64;
@@ -138,6 +142,11 @@ fn send_until(
             });
             send(client, &options.topic, pending, stop)?;
             n += 1;
+        }
+        if flushed.elapsed() >= FLUSH {
+            // An error says that something is outstanding.
+            let _ = client.flush(Duration::ZERO);
+            flushed = Instant::now();
         }
         thread::sleep(TICK);
     }

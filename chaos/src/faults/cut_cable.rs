@@ -1,0 +1,41 @@
+//! The cable of the node that leads most partitions is pulled: neither nodes nor clients reach it, and
+//! no connection to it says so.
+
+use anyhow::{Context, Result};
+
+use super::{Fault, LEADERS_DEADLINE};
+use crate::cluster::{Cluster, NodeId, busiest_leader};
+
+/// See the file's head. The cluster's nodes need hosts of their own.
+#[derive(Debug)]
+pub struct CutCable {
+    topic: String,
+    cut: Option<NodeId>,
+}
+
+impl CutCable {
+    /// The busiest leader of `topic` at the time when the fault begins.
+    #[must_use]
+    pub fn of(topic: &str) -> Self {
+        Self { topic: topic.to_owned(), cut: None }
+    }
+}
+
+impl Fault for CutCable {
+    fn name(&self) -> &'static str {
+        "cut-cable"
+    }
+
+    fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
+        let partitions = cluster.wait_led(&self.topic, LEADERS_DEADLINE)?;
+        let victim = busiest_leader(&partitions).context("no partition has a leader")?;
+        cluster.network()?.unplug(victim)?;
+        self.cut = Some(victim);
+        Ok(vec![victim])
+    }
+
+    fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
+        let cut = self.cut.take().context("the fault has not begun")?;
+        cluster.network()?.plug(cut)
+    }
+}

@@ -1,0 +1,87 @@
+//! A node is cut off from all others in one direction or both; clients still reach it, so that it can
+//! say what it believes.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::{Fault, heal_wires};
+use crate::cluster::{Cluster, NodeId, Wire};
+
+/// What is cut, seen from the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What it sends.
+    Outgoing,
+    /// What is sent to it.
+    Incoming,
+    /// Both.
+    Both,
+}
+
+/// See the file's head. The cluster's nodes need hosts of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct CutOff {
+    node: NodeId,
+    direction: Direction,
+}
+
+impl CutOff {
+    /// Cuts `node` off.
+    #[must_use]
+    pub fn of(node: NodeId, direction: Direction) -> Self {
+        Self { node, direction }
+    }
+
+    fn wires(&self, nodes: impl Iterator<Item = NodeId>) -> BTreeSet<Wire> {
+        let node = self.node;
+        let others = nodes.filter(|other| *other != node);
+        others
+            .flat_map(|other| {
+                let outgoing = Wire { from: node, to: other };
+                let incoming = Wire { from: other, to: node };
+                match self.direction {
+                    Direction::Outgoing => vec![outgoing],
+                    Direction::Incoming => vec![incoming],
+                    Direction::Both => vec![outgoing, incoming],
+                }
+            })
+            .collect()
+    }
+}
+
+impl Fault for CutOff {
+    fn name(&self) -> &'static str {
+        match self.direction {
+            Direction::Outgoing => "cut-outgoing",
+            Direction::Incoming => "cut-incoming",
+            Direction::Both => "cut-off",
+        }
+    }
+
+    fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
+        let wires = self.wires(cluster.nodes().iter().map(|node| node.id));
+        cluster.network()?.cut(&wires)?;
+        Ok(vec![self.node])
+    }
+
+    fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
+        heal_wires(cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_direction_is_the_node_s() {
+        let wires = |direction| {
+            let wires = CutOff::of(2, direction).wires(1..=3);
+            wires.into_iter().map(|wire| (wire.from, wire.to)).collect::<Vec<_>>()
+        };
+        assert_eq!(wires(Direction::Outgoing), [(2, 1), (2, 3)]);
+        assert_eq!(wires(Direction::Incoming), [(1, 2), (3, 2)]);
+        assert_eq!(wires(Direction::Both), [(1, 2), (2, 1), (2, 3), (3, 2)]);
+    }
+}
