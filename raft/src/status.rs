@@ -97,6 +97,8 @@ pub struct PeerStatus {
     pub alive: bool,
     /// Proven to be gone: silent for the dead time, or nobody listens at its address.
     pub dead: bool,
+    /// Nobody listens at its address: its process has ended.
+    pub refused: bool,
     /// A connection with a completed hello stands.
     pub connected: bool,
     /// When the last frame came.

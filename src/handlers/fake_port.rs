@@ -17,8 +17,8 @@ use crate::metadata::command::CommandReply;
 use crate::metadata::configs::ConfigMap;
 use crate::metadata::{
     AlterConfigs, BrokerRegistration, Change, Command, CreatePartitions, CreateTopic,
-    ElectionError, Elections, MetadataError, MetadataImage, Planner, State, TopicDefaults,
-    TopicImage, TopicSelector,
+    ElectionError, Elections, MetadataError, MetadataImage, Planner, Presence, State,
+    TopicDefaults, TopicImage, TopicSelector,
 };
 use crate::model::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId};
 use crate::protocol::decode_limits;
@@ -36,8 +36,8 @@ pub(super) struct FakePort {
     pub(super) alive: Mutex<BTreeSet<BrokerId>>,
     /// Alive until they are heard of.
     pub(super) dying: Mutex<BTreeSet<BrokerId>>,
-    /// No longer alive, but in session.
-    pub(super) lately: Mutex<BTreeSet<BrokerId>>,
+    /// What clients are told of those that are not alive.
+    pub(super) presences: Mutex<BTreeMap<BrokerId, Presence>>,
     pub(super) controller: Mutex<Option<BrokerId>>,
     /// Whether new partitions get a leader.
     pub(super) elects: Mutex<bool>,
@@ -76,7 +76,7 @@ pub(super) fn cluster(brokers: i32) -> Arc<FakePort> {
         refilling: Mutex::default(),
         alive: Mutex::new((1..=brokers).map(BrokerId).collect()),
         dying: Mutex::default(),
-        lately: Mutex::default(),
+        presences: Mutex::default(),
         controller: Mutex::new(Some(BrokerId(1))),
         elects: Mutex::new(true),
         held: watch::Sender::new(false),
@@ -178,16 +178,20 @@ impl MetadataPort for FakePort {
         self.alive.lock().unwrap().clone()
     }
 
-    fn in_session(&self) -> BTreeSet<BrokerId> {
-        self.alive().union(&self.lately.lock().unwrap()).copied().collect()
+    fn presence(&self, broker: BrokerId) -> Presence {
+        if self.alive().contains(&broker) {
+            return Presence::Alive;
+        }
+        self.presences.lock().unwrap().get(&broker).copied().unwrap_or(Presence::Gone)
     }
 
     fn hear(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let mut dead = std::mem::take(&mut *self.dying.lock().unwrap());
+            let dead = std::mem::take(&mut *self.dying.lock().unwrap());
             self.alive.lock().unwrap().retain(|id| !dead.contains(id));
             self.leaders.lock().unwrap().retain(|_, (leader, _)| !dead.contains(leader));
-            self.lately.lock().unwrap().append(&mut dead);
+            let leaving = dead.into_iter().map(|id| (id, Presence::Leaving));
+            self.presences.lock().unwrap().extend(leaving);
         })
     }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::metadata::Presence;
 use crate::model::BrokerId;
 
 type Told = Arc<Mutex<BTreeSet<BrokerId>>>;
@@ -51,14 +52,17 @@ impl Farewell {
         }
     }
 
-    /// Whether to tell of `broker`: if it is alive, or if it died as a leader a moment ago and this is the
-    /// first answer since.
-    pub(super) fn is_told_of(&self, broker: BrokerId, alive: bool, in_session: bool) -> bool {
+    /// Whether to tell of `broker`: unless it is gone, but only in the first answer since it is leaving.
+    pub(super) fn is_told_of(&self, broker: BrokerId, presence: Presence) -> bool {
         let mut told = lock(&self.told);
-        if alive {
-            told.remove(&broker);
+        match presence {
+            Presence::Alive | Presence::Silent => {
+                told.remove(&broker);
+                true
+            }
+            Presence::Leaving => told.insert(broker),
+            Presence::Gone => false,
         }
-        alive || (in_session && told.insert(broker))
     }
 }
 

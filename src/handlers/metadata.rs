@@ -78,15 +78,14 @@ async fn await_leaders(
     }
 }
 
-/// Those that are alive, and those that a client has yet to see replaced as leaders.
+/// Those that are there or may be, and those that a client has yet to see replaced as leaders.
 fn brokers(context: &MetadataContext, farewell: &Farewell) -> Vec<BrokerRegistration> {
-    let in_session = context.port.in_session();
-    let is_listed = |id: BrokerId, alive| farewell.is_told_of(id, alive, in_session.contains(&id));
     let brokers = context.brokers().into_iter();
-    brokers
-        .filter(|(broker, alive)| is_listed(broker.id, *alive))
-        .map(|(broker, _)| broker)
-        .collect()
+    let is_listed = |broker: &BrokerRegistration| {
+        let is_own = broker.id == context.broker.id();
+        is_own || farewell.is_told_of(broker.id, context.port.presence(broker.id))
+    };
+    brokers.map(|(broker, _)| broker).filter(is_listed).collect()
 }
 
 /// The metadata leader; where it is unknown or not among `brokers`, this broker, as one of Kafka's would name

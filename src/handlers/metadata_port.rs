@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::metadata::{
     AlterConfigs, CreatePartitions, CreateTopic, Elections, Metadata, MetadataError, MetadataImage,
-    Refusal, TopicImage, TopicSelector,
+    Presence, Refusal, TopicImage, TopicSelector,
 };
 use crate::model::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
 
@@ -34,8 +34,8 @@ pub trait MetadataPort: Send + Sync + 'static {
     /// Brokers that can be reached from here; this one is always among them.
     fn alive(&self) -> BTreeSet<BrokerId>;
 
-    /// Those of [`Self::alive`], and others that were until a moment ago and led partitions then.
-    fn in_session(&self) -> BTreeSet<BrokerId>;
+    /// What clients are to be told of a broker.
+    fn presence(&self, broker: BrokerId) -> Presence;
 
     /// Hears from every live broker, or tries to for a moment: one whose process has ended is not alive
     /// afterwards.
@@ -119,8 +119,8 @@ impl MetadataPort for Metadata {
         self.alive()
     }
 
-    fn in_session(&self) -> BTreeSet<BrokerId> {
-        self.in_session()
+    fn presence(&self, broker: BrokerId) -> Presence {
+        self.presence(broker)
     }
 
     fn hear(&self) -> BoxFuture<'_, ()> {

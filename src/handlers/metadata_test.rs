@@ -9,6 +9,7 @@ use super::super::fake_port::{FakePort, cluster, sent, unavailable};
 use super::super::farewell::Farewells;
 use super::super::metadata_port::MetadataPort;
 use super::*;
+use crate::metadata::Presence;
 use crate::model::TopicId;
 
 fn by_names(names: &[&str]) -> MetadataRequest {
@@ -325,9 +326,13 @@ async fn a_leader_that_has_just_died_is_not_named_and_listed_once_more() {
     port.dying.lock().unwrap().insert(BrokerId(2));
     assert_eq!(ask().await, (3, vec![1, 2, 3]), "once for each death");
     assert_eq!(ask().await, (3, vec![1, 3]));
-    port.lately.lock().unwrap().clear();
+    port.presences.lock().unwrap().clear();
     let answer = handle(&context, Farewells::default().begin(), 12, by_names(&["t"])).await;
     assert_eq!(answer.brokers.len(), 2, "dead for long");
+    // Whoever is silent may have requests open, however often one asks.
+    port.presences.lock().unwrap().insert(BrokerId(2), Presence::Silent);
+    assert_eq!(ask().await, (3, vec![1, 2, 3]));
+    assert_eq!(ask().await, (3, vec![1, 2, 3]));
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ pub use machine::MetadataMachine;
 #[cfg(test)]
 pub(crate) use planner::Planner;
 pub use planner::{PARTITIONS_PER_REQUEST_MAX, TopicDefaults};
+pub use presence::Presence;
 pub use record::BrokerRegistration;
 pub use refusal::Refusal;
 pub use snapshot::{SNAPSHOT_GROWTH_BYTES, snapshot_due};

@@ -1,7 +1,7 @@
 //! Which brokers are there: alive as far as this node knows, or alive a moment ago.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,9 +15,26 @@ use crate::model::BrokerId;
 pub(super) const CALL_HEAR: u8 = 3;
 /// How long a live peer is waited for: it may be busy.
 const HEAR_WAIT: Duration = Duration::from_millis(20);
-/// How long a broker that died as a leader is in session: long enough for its clients to have asked who
-/// leads now.
-const SESSION: Duration = Duration::from_secs(2);
+/// How long a broker that died as a leader is leaving: long enough for its clients to have asked who leads
+/// now.
+const LEAVING: Duration = Duration::from_secs(2);
+/// How long a broker that is silent is not given up: longer than requests to it stay open
+/// (`socket.timeout.ms` of librdkafka is a minute).
+const SILENT: Duration = Duration::from_secs(120);
+
+/// What clients are to be told of a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is this one, or was heard of lately.
+    Alive,
+    /// It is not heard, and nothing says that its process has ended. Clients' requests to it may be open:
+    /// librdkafka takes those to a broker that is no longer listed for not written, and writes twice.
+    Silent,
+    /// Its process ended a moment ago, and it led partitions then.
+    Leaving,
+    /// It is gone, or was never there.
+    Gone,
+}
 
 impl Metadata {
     /// Whether a broker is this one or a peer that was heard of lately.
@@ -35,17 +52,24 @@ impl Metadata {
         alive.chain([self.inner.broker]).collect()
     }
 
-    /// Those of [`Self::alive`], and peers that were until a moment ago and led partitions then.
+    /// What clients are to be told of a broker.
     #[must_use]
-    pub fn in_session(&self) -> BTreeSet<BrokerId> {
+    pub fn presence(&self, broker: BrokerId) -> Presence {
+        if self.is_alive(broker) {
+            return Presence::Alive;
+        }
         let peers = self.inner.peers.borrow().clone();
-        let has_just_led = |id: NodeId, seen: Option<Instant>| {
-            seen.is_some_and(|seen| seen.elapsed() < SESSION)
-                && self.inner.node.is_or_was_leading(id)
-        };
-        let listed =
-            peers.iter().filter(|(id, peer)| peer.alive || has_just_led(**id, peer.last_seen));
-        listed.map(|(id, _)| broker_of(*id)).chain([self.inner.broker]).collect()
+        let node = u64::try_from(broker.0).map(NodeId).ok();
+        let peer = node.and_then(|node| Some((node, peers.get(&node)?)));
+        let Some((node, peer)) = peer else { return Presence::Gone };
+        let is_within = |limit| peer.last_seen.is_some_and(|seen| seen.elapsed() < limit);
+        if !peer.refused && is_within(SILENT) {
+            Presence::Silent
+        } else if peer.refused && is_within(LEAVING) && self.inner.node.is_or_was_leading(node) {
+            Presence::Leaving
+        } else {
+            Presence::Gone
+        }
     }
 
     /// Hears from every live peer, or tries to for a moment: a process that ended before the call is

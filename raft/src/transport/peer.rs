@@ -177,6 +177,7 @@ impl Peer {
         PeerStatus {
             alive: connected && !self.silent_for(dead),
             dead: self.is_dead(dead),
+            refused: self.refused.load(Ordering::Relaxed),
             connected,
             last_seen: self.was_heard.load(Ordering::Relaxed).then_some(last_seen),
             rtt: self.rtt_us.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_micros),
