@@ -491,3 +491,34 @@ fn a_log_that_was_emptied_is_dirty_again() {
     let dirt = log.dirt(&LIMITS, timestamp(0), everything(&log)).unwrap().unwrap();
     assert_eq!(dirt.clean_bytes, 0);
 }
+
+#[test]
+fn a_compaction_is_asked_at_each_segment_whether_it_goes_on_and_leaves_what_it_was_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = keyed(dir.path(), (0..12).map(|n| (n % 3, Some(500))));
+    let all = everything(&log);
+    let bytes: u64 = log.segments().unwrap()[..3].iter().map(|s| s.bytes).sum();
+    let mut told = Vec::new();
+    let mut compact_with = |questions: usize| {
+        told.clear();
+        let done = log.compact(&mut Compaction {
+            limits: LIMITS,
+            now: timestamp(0),
+            committed: all,
+            map_bytes_max: 1 << 20,
+            pace: &mut |bytes| {
+                told.push(bytes);
+                told.len() < questions
+            },
+        });
+        (done.unwrap(), told.clone())
+    };
+    // Three segments are mapped, then each is written anew.
+    let (done, told) = compact_with(2);
+    assert_eq!((done.finished, done.segments, told.len()), (false, 0, 2));
+    let (done, told) = compact_with(5);
+    assert_eq!((done.finished, done.segments, told.len()), (false, 1, 5));
+    assert!(!dir.path().join("00000000000000000003.log.tmp").exists());
+    let (done, told) = compact_with(usize::MAX);
+    assert!(done.finished && told.iter().sum::<u64>() > bytes, "{told:?}");
+}
