@@ -52,4 +52,9 @@ impl<'a> Items<'a> {
         }
         pace(std::mem::take(&mut self.unpaced))
     }
+
+    /// The same at the segment's end, however little it was: many small ones are much, too.
+    pub(super) fn ends(&mut self, pace: &mut dyn FnMut(u64) -> bool) -> bool {
+        pace(std::mem::take(&mut self.unpaced))
+    }
 }

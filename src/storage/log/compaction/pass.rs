@@ -111,6 +111,9 @@ fn cover(scope: &Scope, job: &mut Compaction<'_>) -> Result<Option<Covered>, Log
                 return Ok(None);
             }
         }
+        if !items.ends(job.pace) {
+            return Ok(None);
+        }
         upto = upto.max(part.end.next_offset);
     }
     Ok(Some(Covered { map, upto }))

@@ -113,6 +113,9 @@ impl<'a> Rewriter<'a> {
                 return Ok(Outcome::Stopped);
             }
         }
+        if !items.ends(pace) {
+            return Ok(Outcome::Stopped);
+        }
         match output {
             Some(output) => self.finish(part, output).map(Outcome::Cleaned),
             None => Ok(Outcome::Same),

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use super::held::Allowed;
 use super::random::setting;
+use super::records::{check_compacted, seen};
+use super::run::compact;
 use super::*;
 use crate::storage::{VerifyRange, verify_log_dir};
 
@@ -68,6 +70,9 @@ pub(super) fn check_left(dir: &Path, allowed: &Allowed, go_on: bool) -> Result<(
         return Ok(());
     }
     let next = log.last().map_or(0, |last| last.index + 1);
+    let compacted = compact(&log, next).map_err(|e| e.to_string())?;
+    allowed.all_committed().check(&log).map_err(|what| format!("compacted again: {what}"))?;
+    check_compacted(&seen(&read_all(&log)), compacted.upto.0, 0);
     log.append(&[blank(1000, next), batch(1000, next + 1, 2, 300)]).map_err(|e| e.to_string())?;
     log.sync_blocking().map_err(|e| e.to_string())?;
     let want = read_all(&log);

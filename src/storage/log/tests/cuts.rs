@@ -7,7 +7,7 @@ use super::fault_disk::Op;
 use super::held::Allowed;
 use super::power_cut::{Image, Keep};
 use super::random::Random;
-use super::run::{Run, scratch};
+use super::run::{Run, compact, scratch};
 use super::script::Planned;
 use super::*;
 
@@ -17,6 +17,7 @@ pub(super) struct Recorded {
     journal: Vec<Op>,
     /// From which place on what is allowed.
     spans: Vec<(usize, Allowed)>,
+    segments_compacted: u64,
 }
 
 impl Recorded {
@@ -30,21 +31,15 @@ impl Recorded {
             run.step(planned).unwrap();
         }
         let (base, journal) = run.disk.history();
-        Self { base, journal, spans }
+        Self { base, journal, spans, segments_compacted: run.segments_compacted }
     }
 
     /// Calls `case` at each change with what is on the disk if it was the last one begun.
     pub(super) fn each(&self, mut case: impl FnMut(usize, &Image, &Allowed)) {
-        let mut image = self.base.clone();
-        let mut none = Random(0);
-        for (at, op) in self.journal.iter().enumerate() {
-            image.apply(op, &mut none);
-            if matches!(op, Op::Index(_, _, false)) {
-                continue;
-            }
+        self.base.clone().each_state(&self.journal, |at, image| {
             let span = self.spans.partition_point(|(from, _)| *from <= at) - 1;
-            case(at, &image, &self.spans[span].1);
-        }
+            case(at, image, &self.spans[span].1);
+        });
     }
 }
 
@@ -52,7 +47,11 @@ impl Recorded {
 fn a_power_cut_at_any_change_loses_nothing_acknowledged() {
     let mut cases = Cases::new("power cuts");
     for seed in seeds() {
-        Recorded::new(&Planned::script(seed, STEPS)).each(|at, image, allowed| {
+        let recorded = Recorded::new(&Planned::script(seed, STEPS));
+        let compacted = recorded.segments_compacted;
+        println!("script {seed}: compactions replace {compacted} segments");
+        assert!(compacted > 5, "too few to show anything");
+        recorded.each(|at, image, allowed| {
             for draw in 0..5 {
                 let mut random = Random(seed << 32 | (at as u64) << 4 | draw);
                 let keep =
@@ -95,12 +94,12 @@ fn a_flipped_bit_is_refused_or_harmless() {
     cases.report();
 }
 
-/// Flips a bit of a log, mark, snapshot or checkpoint file; says where.
+/// Flips a bit of a log, mark or checkpoint file; says where.
 fn flip_one(dir: &Path, random: &mut Random) -> Option<(PathBuf, usize)> {
     let paths = std::fs::read_dir(dir).ok()?.map(|entry| entry.unwrap().path());
     let counts = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        name.ends_with(".log") || name == "checkpoint" || name == "retained"
+        name.ends_with(".log") || ["checkpoint", "retained", "cleaned"].contains(&&*name)
     };
     let mut paths: Vec<PathBuf> = paths.filter(counts).collect();
     paths.sort();
@@ -118,7 +117,15 @@ fn check_flipped(dir: &Path, allowed: &Allowed) -> Result<(), String> {
         other => Err(format!("refused by {other}")),
     };
     match Log::open(dir, &identity(), small(), &uncached(), None) {
-        Ok((log, _)) => allowed.check_served(&log),
+        Ok((log, _)) => {
+            allowed.check_served(&log)?;
+            let next = log.last().map_or(0, |last| last.index + 1);
+            if let Err(error) = compact(&log, next) {
+                refused(error)?;
+            }
+            let compacted = allowed.all_committed().check_served(&log);
+            compacted.map_err(|what| format!("compacted: {what}"))
+        }
         Err(error) => refused(error),
     }
 }

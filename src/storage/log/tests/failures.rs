@@ -152,13 +152,14 @@ fn cut_now(run: &Run, allowed: &Allowed, random: &mut Random) -> Result<(), Stri
     check_left(&to, allowed, false).map_err(|what| format!("then a power cut ({keep:?}): {what}"))
 }
 
-/// A step failed and the process goes on: the log is as it was (of a purge, also as it was to be), and
-/// usable.
+/// A step failed and the process goes on: the log is as it was (of a purge, also as it was to be; of a
+/// compaction, anything in between), and usable.
 fn after_a_refusal(run: &mut Run, planned: &Planned, random: &mut Random) -> Result<(), String> {
     let step = &planned.step;
     if let Some(log) = run.log.clone() {
         let as_before = run.held.check(&log, run.held.next());
-        if matches!(step, Step::Purge(_)) && as_before.is_err() {
+        let is_done = matches!(step, Step::Purge(_)) && as_before.is_err();
+        if is_done || matches!(step, Step::Compact(_)) {
             run.held = Arc::clone(&planned.after);
         }
         Arc::make_mut(&mut run.held).snapshot = log.read_snapshot().unwrap();

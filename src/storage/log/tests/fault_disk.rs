@@ -134,9 +134,14 @@ impl FaultDisk {
 
     /// Puts into `to` what a power cut now might leave of the folder.
     pub(super) fn power_cut(&self, keep: Keep, random: &mut Random, to: &Path) {
-        self.mark();
+        let now = self.mark();
+        self.power_cut_at(now, keep, random, to);
+    }
+
+    /// The same for one after the list's first `count` entries.
+    pub(super) fn power_cut_at(&self, count: usize, keep: Keep, random: &mut Random, to: &Path) {
         let (mut image, journal) = self.history();
-        for op in &journal {
+        for op in &journal[..count] {
             image.apply(op, random);
         }
         image.leave(keep, random, to);
@@ -347,6 +352,7 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
+/// Whether it is an index, or is to become one.
 pub(super) fn is_index(name: &str) -> bool {
-    name.ends_with(".index")
+    name.ends_with(".index") || name.ends_with(".index.tmp")
 }

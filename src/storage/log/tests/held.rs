@@ -1,8 +1,10 @@
 //! What a log must hold after each step, and what it may hold after a crash within one.
 
+use super::records::{Compactable, is_same_place, keyed_batch};
 use super::script::Step;
 use super::*;
 use crate::model::record_batch::BatchHeader;
+use crate::model::records::batches;
 use crate::storage::EntryId;
 
 /// What a log holds.
@@ -10,6 +12,7 @@ use crate::storage::EntryId;
 pub(super) struct Held {
     /// Index of the first of `entries`.
     pub(super) first: u64,
+    /// As they were appended; compaction may have taken records from those that are committed.
     pub(super) entries: Vec<LogEntry>,
     pub(super) start: Offset,
     /// What was purged or reset to.
@@ -18,6 +21,8 @@ pub(super) struct Held {
     pub(super) snapshot: Option<Vec<u8>>,
     /// Everything before this index was acknowledged.
     pub(super) durable: u64,
+    /// Everything before this index is committed: nothing cuts it off.
+    pub(super) committed: u64,
 }
 
 impl Held {
@@ -30,6 +35,7 @@ impl Held {
             term: 1,
             snapshot: None,
             durable: 0,
+            committed: 0,
         }
     }
 
@@ -56,7 +62,9 @@ impl Held {
                 appended = vec![blank(after.term, self.next())];
             }
             Step::Truncate(share) => {
-                after.entries.truncate(self.entries.len() * usize::from(*share) / 255);
+                let may_go = self.next() - self.committed;
+                let keep = self.committed - self.first + may_go * u64::from(*share) / 255;
+                after.entries.truncate(keep as usize);
                 after.durable = after.next();
             }
             Step::Purge(share) => {
@@ -66,6 +74,7 @@ impl Held {
                     after.start = end_of(&self.entries[..count]).unwrap_or(self.start);
                     (after.first, after.purged) = (last.index + 1, Some(last));
                     after.durable = after.durable.max(after.first);
+                    after.committed = after.committed.max(after.first);
                     after.snapshot = Some(format!("up to {last}").into_bytes());
                 }
             }
@@ -75,8 +84,12 @@ impl Held {
                 after.start = self.end().advance(7);
                 (after.first, after.purged) = (last.index + 1, Some(last));
                 after.entries.clear();
-                after.durable = after.first;
+                (after.durable, after.committed) = (after.first, after.first);
                 after.snapshot = Some(format!("reset to {last}").into_bytes());
+            }
+            Step::Compact(share) => {
+                let commits = (self.next() - self.committed) * u64::from(*share) / 255;
+                after.committed += commits;
             }
             Step::Sync | Step::Restart | Step::Restarted => after.durable = self.next(),
             Step::Roll | Step::Flush(_) => {}
@@ -98,8 +111,7 @@ impl Held {
                 let body = EntryBody::Command(Bytes::from(vec![7; *size]));
                 LogEntry::new(self.term, index, body)
             }
-            size if size % 8 == 0 => hollow_batch(self.term, index, 1 + (size % 3) as i32, *size),
-            size => batch(self.term, index, 1 + (size % 3) as i32, *size),
+            size => keyed_batch(self.term, index, *size),
         };
         (self.next()..).zip(sizes).map(entry).collect()
     }
@@ -116,19 +128,27 @@ impl Held {
         let wanted = &self.entries[..(next - self.first) as usize];
         let last = wanted.last().map(|e| e.id).or(self.purged);
         is("the last entry", log.last() == last)?;
-        let entries = read_entries(log)?;
-        is("entries differ", entries == wanted)?;
+        let may = Compactable::new(wanted, self.committed);
+        may.check(&read_entries(log)?)?;
         let terms = wanted.iter().all(|e| log.term_of(e.id.index) == Some(e.id.term));
         is("terms differ", terms)?;
         let end = log.end_offset();
         let slices = log.slices(self.start, end, 1 << 30, true).map_err(|e| e.to_string())?;
-        is("slices differ", read_slices(&slices) == batch_bytes(wanted))?;
+        let bytes = Bytes::from(read_slices(&slices));
+        let served: Vec<_> =
+            batches(bytes.clone()).collect::<Result<_, _>>().map_err(|e| format!("slices: {e}"))?;
+        is(
+            "slices end within a batch",
+            served.iter().map(Bytes::len).sum::<usize>() == bytes.len(),
+        )?;
+        may.check_batches(&served).map_err(|what| format!("slices: {what}"))?;
         let headers = log.batch_headers(self.start, end).map_err(|e| e.to_string())?;
         let headers: Vec<_> = headers
             .map(|h| h.map(|h| h.header))
             .collect::<Result<_, _>>()
             .map_err(|e| e.to_string())?;
-        is("headers differ", headers == wanted.iter().filter_map(header).collect::<Vec<_>>())
+        let same = served.iter().map(|batch| BatchHeader::parse(batch).unwrap());
+        is("headers differ", headers == same.collect::<Vec<_>>())
     }
 
     /// Whether what `log` serves is from this, as far as it serves it.
@@ -137,25 +157,26 @@ impl Held {
         if log.purged() != self.purged || next > self.next() {
             return Err("another beginning or end".to_owned());
         }
-        for entry in &self.entries[..(next - self.first) as usize] {
+        let wanted = &self.entries[..(next - self.first) as usize];
+        let may = Compactable::new(wanted, self.committed);
+        for entry in wanted {
+            let damaged = |what| format!("entry {} is served damaged: {what}", entry.id.index);
             let index = entry.id.index;
-            if let Ok(read) = log.read_entries(index..index + 1, 1)
-                && read != [entry.clone()]
-            {
-                return Err(format!("entry {index} is served damaged"));
+            if let Ok(read) = log.read_entries(index..index + 1, 1) {
+                let [found] = &read[..] else { return Err(damaged("not one entry".to_owned())) };
+                may.check_entry(entry, found).map_err(damaged)?;
             }
             let Some(header) = header(entry) else { continue };
             let (from, upto) = (header.base_offset, header.next_offset());
-            if let Ok(slices) = log.slices(from, upto, 1, true)
-                && read_slices(&slices) != batch_bytes(std::slice::from_ref(entry))
-            {
-                return Err(format!("the batch of entry {index} is served damaged"));
+            if let Ok(slices) = log.slices(from, upto, 1, true) {
+                may.check_batch(entry, &read_slices(&slices).into()).map_err(damaged)?;
             }
             if let Ok(mut headers) = log.batch_headers(from, upto)
                 && let Some(Ok(found)) = headers.next()
                 && found.header != header
+                && (index >= self.committed || !is_same_place(&found.header, &header))
             {
-                return Err(format!("the header of entry {index} is served damaged"));
+                return Err(damaged("its header".to_owned()));
             }
         }
         Ok(())
@@ -217,6 +238,13 @@ impl Allowed {
     pub(super) fn with_floor(&self, floor: u64) -> Self {
         let raised = |held: &Held| Arc::new(Held { durable: floor, ..held.clone() });
         Self { before: raised(&self.before), after: raised(&self.after), truncates: false }
+    }
+
+    /// The same once everything is committed.
+    pub(super) fn all_committed(&self) -> Self {
+        let committed = |held: &Held| Arc::new(Held { committed: held.next(), ..held.clone() });
+        let (before, after) = (committed(&self.before), committed(&self.after));
+        Self { before, after, truncates: self.truncates }
     }
 
     /// Whether the step changes where the log begins.

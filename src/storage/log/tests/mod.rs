@@ -14,11 +14,13 @@ mod held;
 mod model;
 mod power_cut;
 mod random;
+mod records;
 mod regressions;
 mod relaxing;
 mod retaining;
 mod run;
 mod script;
+mod swapping;
 mod syncing;
 mod verifying;
 
@@ -83,11 +85,6 @@ fn blank(term: u64, index: u64) -> LogEntry {
 fn batch(term: u64, index: u64, count: i32, bytes: usize) -> LogEntry {
     let payload: Vec<u8> = (0..bytes).map(|i| (i as u8).wrapping_mul(7) | 1).collect();
     LogEntry::new(term, index, EntryBody::Produced(opaque_batch(count, &payload)))
-}
-
-/// As [`batch`], with a payload that looks as if it had never been written.
-fn hollow_batch(term: u64, index: u64, count: i32, bytes: usize) -> LogEntry {
-    LogEntry::new(term, index, EntryBody::Produced(opaque_batch(count, &vec![0; bytes])))
 }
 
 fn batch_at(term: u64, index: u64, timestamp: i64, bytes: usize) -> LogEntry {

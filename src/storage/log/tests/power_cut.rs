@@ -79,7 +79,7 @@ impl Image {
             Op::SetLen(file, len) => self.change(*file, Change::SetLen(*len as usize)),
             Op::Grow(file, len) => self.change(*file, Change::Grow(*len as usize)),
             Op::Remove(name) if is_index(name) => self.index(name, None),
-            Op::Rename(name, _) if is_index(name) => self.index(name, None),
+            Op::Rename(from, to) if is_index(from) => self.rename_index(from, to),
             Op::Rename(from, to) => {
                 let number = self.current[from];
                 self.rename(NameChange::Rename(from.clone(), to.clone(), number));
@@ -124,6 +124,16 @@ impl Image {
         }
     }
 
+    /// Whatever the file may hold is then under the other name, or under both.
+    fn rename_index(&mut self, from: &str, to: &str) {
+        if is_index(to) {
+            for contents in self.indexes.get(from).cloned().into_iter().flatten().flatten() {
+                self.index(to, Some(contents));
+            }
+        }
+        self.index(from, None);
+    }
+
     fn sync_file(&mut self, file: usize, random: &mut Random) {
         let contents = self.files.entry(file).or_default();
         contents.durable = contents.left(Keep::All, random);
@@ -137,6 +147,17 @@ impl Image {
             // One that was removed does not come back.
             if let Some(at) = versions.iter().rposition(Option::is_none) {
                 versions.drain(..at);
+            }
+        }
+    }
+
+    /// Makes `changes`, and calls `with` after each with its place and what the folder then is.
+    pub(super) fn each_state(mut self, changes: &[Op], mut with: impl FnMut(usize, &Self)) {
+        let mut none = Random(0);
+        for (at, op) in changes.iter().enumerate() {
+            self.apply(op, &mut none);
+            if !matches!(op, Op::Index(_, _, false)) {
+                with(at, &self);
             }
         }
     }
@@ -159,6 +180,9 @@ impl Image {
             if name.ends_with(".log") {
                 self.leave_index(&name.replace(".log", ".index"), random, to);
             }
+        }
+        for name in self.indexes.keys().filter(|name| name.ends_with(".tmp")) {
+            self.leave_index(name, random, to);
         }
     }
 

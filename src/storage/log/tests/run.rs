@@ -8,6 +8,7 @@ use super::held::{Allowed, Held};
 use super::script::{Planned, Step};
 use super::*;
 use crate::model::ManualClock;
+use crate::storage::{Committed, Compacted, Compaction, CompactionLimits};
 
 /// A log on a [`FaultDisk`] and what it must hold.
 pub(super) struct Run {
@@ -18,6 +19,8 @@ pub(super) struct Run {
     pub(super) held: Arc<Held>,
     flush: FlushPolicy,
     fatal: Arc<AtomicUsize>,
+    /// Segments that compactions replaced.
+    pub(super) segments_compacted: u64,
 }
 
 impl Run {
@@ -38,7 +41,8 @@ impl Run {
         })
         .inline();
         let (dir, held, flush) = (dir.to_owned(), Arc::new(Held::new()), FlushPolicy::Durable);
-        Self { disk, dir, storage, log: None, held, flush, fatal }
+        let segments_compacted = 0;
+        Self { disk, dir, storage, log: None, held, flush, fatal, segments_compacted }
     }
 
     /// Whether the process would have ended.
@@ -94,6 +98,10 @@ impl Run {
                 log.write_snapshot(after.snapshot.as_deref().unwrap())?;
                 log.reset(after.purged.unwrap(), after.start)?;
             }
+            Step::Compact(_) => {
+                let segments = compact(log, after.committed)?.segments;
+                self.segments_compacted += segments;
+            }
             Step::Restart => {
                 log.close()?;
                 self.log = None;
@@ -126,6 +134,7 @@ impl Run {
         held.snapshot = log.read_snapshot().unwrap();
         held.durable = next;
         held.term = held.term.max(allowed.after.term);
+        held.committed = held.committed.max(allowed.after.committed).min(next);
         self.held = Arc::new(held);
         Ok(())
     }
@@ -136,6 +145,22 @@ pub(super) fn sync(log: &Log) -> Result<(), LogError> {
     let (tell, told) = mpsc::channel();
     log.sync(Box::new(move |result| tell.send(result).unwrap()));
     told.recv().unwrap().map_err(LogError::io("sync", log.dir()))
+}
+
+/// Compacts what is committed, everything before an index. Tombstones stay.
+pub(super) fn compact(log: &Log, committed: u64) -> Result<Compacted, LogError> {
+    log.compact(&mut Compaction {
+        limits: CompactionLimits {
+            dirty_ratio_min: 0.0,
+            lag_min_ms: 0,
+            lag_max_ms: u64::MAX,
+            tombstones_ms: 1_000,
+        },
+        now: timestamp(0),
+        committed: Committed { next_index: committed, high_watermark: log.offset_of(committed)? },
+        map_bytes_max: 1 << 20,
+        pace: &mut |_| true,
+    })
 }
 
 /// A folder in memory where there is one.

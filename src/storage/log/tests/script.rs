@@ -11,13 +11,15 @@ pub(super) enum Step {
     Append(Vec<usize>),
     NewTerm,
     Sync,
-    /// Keeps this share (of 255) of the entries.
+    /// Keeps this share (of 255) of the entries that are not committed.
     Truncate(u8),
     /// Closes the active segment.
     Roll,
     /// Forgets this share of the entries, with a snapshot.
     Purge(u8),
     Reset,
+    /// Commits this share of what is not committed yet, and compacts.
+    Compact(u8),
     Restart,
     /// The process ends and begins again; the machine goes on.
     Restarted,
@@ -28,22 +30,25 @@ pub(super) enum Step {
 impl Step {
     pub(super) fn random(random: &mut Random) -> Self {
         match random.below(100) {
-            0..43 => {
-                let sizes = (0..1 + random.below(5)).map(|_| random.below(700));
+            0..41 => {
+                // Now and then several segments at once.
+                let most = if random.below(6) == 0 { 25 } else { 5 };
+                let sizes = (0..1 + random.below(most)).map(|_| random.below(700));
                 Self::Append(sizes.collect())
             }
-            43..46 => Self::Flush(match random.below(3) {
+            41..44 => Self::Flush(match random.below(3) {
                 0 => FlushPolicy::Durable,
                 1 => FlushPolicy::Relaxed { messages: u64::MAX, ms: u64::MAX },
                 _ => FlushPolicy::Relaxed { messages: 7, ms: u64::MAX },
             }),
-            46..51 => Self::NewTerm,
-            51..68 => Self::Sync,
-            68..76 => Self::Truncate(random.next() as u8),
-            76..82 => Self::Roll,
-            82..90 => Self::Purge(random.next() as u8),
-            90..92 => Self::Reset,
-            92..96 => Self::Restart,
+            44..49 => Self::NewTerm,
+            49..64 => Self::Sync,
+            64..72 => Self::Truncate(random.next() as u8),
+            72..78 => Self::Roll,
+            78..85 => Self::Purge(random.next() as u8),
+            85..87 => Self::Reset,
+            87..93 => Self::Compact(if random.coin() { 255 } else { random.next() as u8 }),
+            93..96 => Self::Restart,
             _ => Self::Restarted,
         }
     }
