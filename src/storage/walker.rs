@@ -5,8 +5,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 use super::bit_flip;
 use super::frame::{FRAME_HEADER_BYTES, FrameKind, ITEM_HEADER_BYTES, Item, PREFIX_BYTES};
@@ -100,6 +104,22 @@ impl Window {
         Self { file, start: 0, bytes: Vec::new(), size }
     }
 
+    /// Where from `from` on there may be something else than zeros: not so in room that was taken ahead and
+    /// never written to, which is most of what lies behind a log's end.
+    fn data_ranges(&self, from: u64, end: u64) -> io::Result<Vec<Range<u64>>> {
+        let seek = |to| match rustix::fs::seek(&self.file, to) {
+            Ok(position) => Ok(Some(position)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(error) => Err(io::Error::from(error)),
+        };
+        let (mut ranges, mut at) = (Vec::new(), from);
+        while let Some(begin) = seek(SeekFrom::Data(at))?.filter(|begin| *begin < end) {
+            at = seek(SeekFrom::Hole(begin))?.unwrap_or(end).clamp(begin + 1, end);
+            ranges.push(begin..at);
+        }
+        Ok(ranges)
+    }
+
     /// Up to `want` (≤ the window's size) bytes at `position`, fewer only at `end`.
     fn get(&mut self, position: u64, want: usize, end: u64) -> io::Result<&[u8]> {
         let want = want.min(end.saturating_sub(position) as usize);
@@ -134,6 +154,8 @@ pub(super) struct Walker {
     window: Window,
     pub(super) position: u64,
     end: u64,
+    /// Behind it there are zeros only.
+    data_end: u64,
     pub(super) cursor: Cursor,
     check: bool,
 }
@@ -142,13 +164,21 @@ impl Walker {
     /// Reads headers only.
     pub(super) fn headers(file: Arc<File>, position: u64, end: u64, cursor: Cursor) -> Self {
         let window = Window::new(file, HEADER_WINDOW_BYTES);
-        Self { window, position, end, cursor, check: false }
+        Self { window, position, end, data_end: end, cursor, check: false }
     }
 
     /// Reads everything and checks CRCs.
     pub(super) fn checking(file: Arc<File>, position: u64, end: u64, cursor: Cursor) -> Self {
         let window = Window::new(file, CHECK_WINDOW_BYTES);
-        Self { window, position, end, cursor, check: true }
+        Self { window, position, end, data_end: end, cursor, check: true }
+    }
+
+    /// Notes where what was written ends. To be done before anything is read: what the system reads ahead
+    /// counts as written from then on.
+    pub(super) fn note_data_end(&mut self) -> io::Result<()> {
+        let ranges = self.window.data_ranges(self.position, self.end)?;
+        self.data_end = ranges.last().map_or(self.position, |range| range.end);
+        Ok(())
     }
 
     /// The next item; the walk stands behind it after. After `End` or `Bad` it stands still.
@@ -313,19 +343,47 @@ impl Walker {
 
     /// The position behind the last byte that is not zero, at or after `from`; `None` if all are zero.
     pub(super) fn last_nonzero(&mut self, from: u64) -> io::Result<Option<u64>> {
-        let mut at = from;
-        let mut last = None;
-        while at < self.end {
-            let want = CHECK_WINDOW_BYTES.min(self.window.size);
-            let bytes = self.window.get(at, want, self.end)?;
-            if bytes.is_empty() {
-                break;
+        for range in self.window.data_ranges(from, self.data_end)?.into_iter().rev() {
+            let mut last = None;
+            let mut at = range.start;
+            while at < range.end {
+                let want = CHECK_WINDOW_BYTES.min(self.window.size);
+                let bytes = self.window.get(at, want, range.end)?;
+                if bytes.is_empty() {
+                    break;
+                }
+                if let Some(found) = bytes.iter().rposition(|b| *b != 0) {
+                    last = Some(at + found as u64 + 1);
+                }
+                at += bytes.len() as u64;
             }
-            if let Some(found) = bytes.iter().rposition(|b| *b != 0) {
-                last = Some(at + found as u64 + 1);
+            if last.is_some() {
+                return Ok(last);
             }
-            at += bytes.len() as u64;
         }
-        Ok(last)
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_last_is_found_among_holes() {
+        let file = tempfile::tempfile().unwrap();
+        let len = 1 << 30;
+        file.set_len(len).unwrap();
+        let file = Arc::new(file);
+        let cursor = Cursor { next_index: 0, next_offset: Offset::ZERO, term: None };
+        let last = |from| {
+            Walker::checking(Arc::clone(&file), from, len, cursor).last_nonzero(from).unwrap()
+        };
+        assert_eq!(last(0), None);
+        for at in [5, 300_000, 700 << 20, len - 1] {
+            file.write_all_at(&[0, 0, 1], at - 2).unwrap();
+            assert_eq!((last(0), last(at)), (Some(at + 1), Some(at + 1)));
+            assert_eq!(last(at + 1), None);
+        }
     }
 }

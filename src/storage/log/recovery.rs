@@ -8,7 +8,7 @@
 //! | where | what it means | what is done |
 //! |---|---|---|
 //! | *p* below the recovery point, or *i* ≤ the durable hint | it was on disk once | `Corrupt`, or `Lost` if only zeros follow |
-//! | after it, and it was written as a whole ([`Walker::is_damage`]) | no unfinished write looks so: the bytes were changed | `Corrupt` |
+//! | after it, and it was written as a whole ([`Scan::is_damage`]) | no unfinished write looks so: the bytes were changed | `Corrupt` |
 //! | else | an append that no sync confirmed, stopped half-way; its pages reach the disk in any order | cut at *p* |
 //!
 //! **Invariant:** what is cut was never confirmed by a sync of this node.
@@ -23,7 +23,6 @@ use std::sync::Arc;
 use crate::storage::checkpoint::{Checkpoint, CheckpointFile};
 use crate::storage::epochs::Epochs;
 use crate::storage::segment::{self, End, IndexDue, Segment};
-use crate::storage::walker::Walker;
 use crate::storage::{Disk, LogError, LogOptions, Storage};
 
 use super::open::{Found, Recovery, lost};
@@ -94,7 +93,7 @@ pub(super) fn recover(
     let is_as_left = looked_at.len() == 1 && later.is_empty() && rest.is_empty();
     report.clean = is_as_left && checkpoint.is_some_and(|c| c.clean && c.position == end.position);
     drop_later(dir, &later, &rest, disk)?;
-    let allocated = cut(&segment, &scan, &end, file_len, storage, &mut report)?;
+    let allocated = cut(&segment, &mut scan, &end, file_len, storage, &mut report)?;
     // Without room behind the end, it was begun or cut just before the stop.
     let is_settled = report.clean || (scan.point == end.position && file_len > end.position);
     if !(report.created || is_as_left && is_settled) {
@@ -225,15 +224,13 @@ fn recovery_point(
 /// Cuts what lies behind the end, if it is not zeros; returns the file's size.
 fn cut(
     segment: &Segment,
-    scan: &Scan,
+    scan: &mut Scan,
     end: &End,
     file_len: u64,
     storage: &Storage,
     report: &mut Recovery,
 ) -> Result<u64, LogError> {
-    let mut tail = Walker::checking(segment.file()?, end.position, file_len, scan.walker.cursor);
-    let last = tail.last_nonzero(end.position).map_err(LogError::io("read", &segment.path))?;
-    let Some(last) = last else { return Ok(file_len) };
+    let Some(last) = scan.last_nonzero(segment)? else { return Ok(file_len) };
     report.cut_bytes = last - end.position;
     let reason = scan.bad.clone().unwrap_or_else(|| "bytes behind the end".to_owned());
     let place = format!("{} at byte {}", segment.path.display(), end.position);

@@ -67,8 +67,10 @@ impl Scan {
         let (position, cursor) = segment.start_at(entry.as_ref());
         // They are made again by the scan.
         index.truncate_from(position + 1, None).map_err(io)?;
+        let mut walker = Walker::checking(segment.file()?, position, file_len, cursor);
+        walker.note_data_end().map_err(LogError::io("look into", &segment.path))?;
         let mut scan = Self {
-            walker: Walker::checking(segment.file()?, position, file_len, cursor),
+            walker,
             started_at: position,
             trusted_index: entry.is_some(),
             due: IndexDue::after(entry.as_ref(), segment.head_bytes),
