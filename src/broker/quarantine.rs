@@ -54,7 +54,6 @@ pub(super) type Troubles = BTreeMap<(TopicId, PartitionIndex), Trouble>;
 /// Whether an attempt to open a replica failed because its log is damaged.
 fn is_damage(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<OpenError>() {
-        Some(OpenError::Log(error)) => error.is_damage(),
         Some(OpenError::Damaged(_)) => true,
         Some(OpenError::Raft(_)) => false,
         None => error.downcast_ref::<LogError>().is_some_and(LogError::is_damage),
@@ -63,10 +62,7 @@ fn is_damage(error: &anyhow::Error) -> bool {
 
 /// Whether an attempt failed for a reason that may pass: a full disk, no file descriptor left.
 fn may_pass(error: &anyhow::Error) -> bool {
-    let of_log = match error.downcast_ref::<OpenError>() {
-        Some(OpenError::Log(error)) => Some(error),
-        _ => error.downcast_ref::<LogError>(),
-    };
+    let of_log = error.downcast_ref::<LogError>();
     let of_system = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(storage::may_pass)
     };

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jackdaw_raft::{HardStateStore, NodeId, RaftNode};
+use jackdaw_raft::{HardState, HardStateStore, NodeId, RaftNode};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::lock;
@@ -26,7 +26,7 @@ use crate::metadata::configs::InvalidValue;
 use crate::metadata::{Metadata, MetadataDelta, MetadataImage, TopicImage, partition_group};
 use crate::model::{BrokerId, PartitionIndex, TopicId, TopicPartition};
 use crate::partition::{
-    OpenPartition, Partition, PartitionSet, PurgeSender, RecordLimits, RetentionPolicy,
+    OpenPartition, Partition, PartitionSet, PurgeSender, Rebuilt, RecordLimits, RetentionPolicy,
 };
 use crate::storage::{
     CompactionLimits, DataDir, Log, LogIdentity, LogOptions, RetentionLimits, RollLimits, Storage,
@@ -283,14 +283,8 @@ impl Reconciler {
         let Assigned { name, topic, replicas } = assigned.clone();
         let group = partition_group(topic, name.partition);
         let hard_state = self.hard_states.load(group)?;
-        let log = self.open_log(&name, topic, configs.log).await?;
-        if replicas.len() == 1 && hard_state.vote.is_some() && log.last().is_none() {
-            anyhow::bail!(
-                "the log of the only replica is gone: stop the node and restore {} from a copy, or \
-                 delete the topic",
-                log.dir().display()
-            );
-        }
+        let is_only = replicas.len() == 1;
+        let (log, rebuilt) = self.open_log(&name, topic, configs.log, hard_state, is_only).await?;
         let voters: BTreeSet<NodeId> = replicas.iter().copied().map(node_of).collect();
         let partition = Partition::open(OpenPartition {
             name,
@@ -302,7 +296,7 @@ impl Reconciler {
             compaction: configs.compaction,
             purges: self.purges.clone(),
             damaged: Arc::clone(&self.damaged),
-            hard_state,
+            rebuilt,
             node: &self.raft,
             voters: voters.clone(),
             preferred: replicas.first().copied().map(node_of),
@@ -321,12 +315,14 @@ impl Reconciler {
         name: &TopicPartition,
         topic: TopicId,
         options: LogOptions,
-    ) -> anyhow::Result<Log> {
+        hard_state: HardState,
+        is_only: bool,
+    ) -> anyhow::Result<(Log, Rebuilt)> {
         let identity = self.identity(topic, name.partition);
         let (data_dir, storage) = (Arc::clone(&self.data_dir), self.storage.clone());
         let dir = self.data_dir.partition_dir(name);
         let _permit = self.opening.acquire().await?;
-        // Opening checks the log's end, which may read many megabytes.
+        // Opening checks the log's end and goes over what it holds, which may read many megabytes.
         let opened = tokio::task::spawn_blocking(move || {
             // A topic of the same name was deleted while this node was away: its records are not ours
             // to serve, nor to remove.
@@ -338,9 +334,18 @@ impl Reconciler {
             if is_new {
                 storage.space().check_room_for_a_log(&dir)?;
             }
-            anyhow::Ok(Log::open(&dir, &identity, options, &storage, None)?)
+            let (log, recovery) = Log::open(&dir, &identity, options, &storage, None)?;
+            if is_only && hard_state.vote.is_some() && log.last().is_none() {
+                anyhow::bail!(
+                    "the log of the only replica is gone: stop the node and restore {} from a copy, \
+                     or delete the topic",
+                    dir.display()
+                );
+            }
+            let rebuilt = Rebuilt::from_log(&log, hard_state.committed)?;
+            anyhow::Ok((log, recovery, rebuilt))
         });
-        let (log, recovery) = opened.await??;
+        let (log, recovery, rebuilt) = opened.await??;
         if recovery.cut_bytes > 0 {
             tracing::warn!(
                 partition = %name,
@@ -349,7 +354,7 @@ impl Reconciler {
                 "an append that was never synced was cut off the log's end"
             );
         }
-        Ok(log)
+        Ok((log, rebuilt))
     }
 
     fn identity(&self, topic_id: TopicId, partition: PartitionIndex) -> LogIdentity {

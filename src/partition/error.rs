@@ -4,14 +4,10 @@ use jackdaw_raft::RaftError;
 
 use super::producer_state::SequenceError;
 use crate::model::Offset;
-use crate::storage::LogError;
 
 /// Why a replica cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Its log cannot be read.
-    #[error(transparent)]
-    Log(#[from] LogError),
     /// Its log was found damaged while Raft read it.
     #[error("{0}")]
     Damaged(String),

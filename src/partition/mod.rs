@@ -10,9 +10,11 @@
 //! **Elsewhere:** consensus (`jackdaw-raft`), files (`storage`), which partitions run (`broker`).
 
 mod admission;
+mod applied;
 mod command;
 mod compaction;
 mod damage;
+mod envelope;
 mod error;
 mod limits;
 mod producer_codec;
@@ -35,6 +37,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use error::{OpenError, PartitionError};
 pub use limits::RecordLimits;
 pub use producer_state::SequenceError;
+pub use rebuild::Rebuilt;
 pub use replica::{Acks, AppendHandle, Found, OpenPartition, Partition, Read, TimestampQuery};
 pub use retention::{PurgeKey, PurgeSender, RetentionPolicy};
 pub use set::PartitionSet;

@@ -1,12 +1,14 @@
 //! A replica's state as its disk has it: the snapshot, and what the log says after it.
 //!
 //! ```text
-//! snapshot at R ─► entries behind R, up to the last one known to be committed ─► state
+//! snapshot at R ─► state kept at an applied entry, if there is one
+//!                       ─► entries behind it, up to the last one known to be committed ─► state
 //! ```
 //! **Invariant:** what is known of producers does not depend on what was purged.
 
 use jackdaw_raft::{LogId, Membership, StoredMembership};
 
+use super::applied::AppliedState;
 use super::command::Command;
 use super::producer_state::ProducerStates;
 use super::snapshot::PartitionSnapshot;
@@ -14,7 +16,7 @@ use crate::model::Offset;
 use crate::storage::{EntryBody, EntryId, HistoryItem, Log, LogError};
 
 /// What opening a replica finds.
-pub(super) struct Rebuilt {
+pub struct Rebuilt {
     pub(super) applied: Option<LogId>,
     pub(super) membership: StoredMembership,
     pub(super) producers: ProducerStates,
@@ -22,32 +24,54 @@ pub(super) struct Rebuilt {
     pub(super) snapshot: Option<PartitionSnapshot>,
     /// The first entry to keep, as the last applied command has it.
     pub(super) first_index: u64,
+    /// Bytes of the entries that were gone over.
+    pub(super) bytes: u64,
 }
 
 impl Rebuilt {
-    /// Finishes what a crash interrupted, then reads the log's headers up to the entry that was known
-    /// to be committed. Raises the log's start offset.
-    pub(super) fn from_log(log: &Log, committed: Option<LogId>) -> Result<Self, LogError> {
+    /// Finishes what a crash interrupted, then reads the log's headers from the state that was kept up to
+    /// the entry that was known to be committed. Raises the log's start offset. Blocks.
+    ///
+    /// # Errors
+    /// The log or its snapshot cannot be read, or is damaged.
+    pub fn from_log(log: &Log, committed: Option<LogId>) -> Result<Self, LogError> {
         let snapshot = load_snapshot(log)?;
         if let Some(snapshot) = &snapshot {
             settle(log, snapshot)?;
         }
         // The checkpoint may be ahead of what this disk kept of the log, and behind the snapshot.
         let last = log.last().map(|id| LogId { term: id.term, index: id.index });
-        let applied = committed.min(last).max(snapshot.as_ref().map(|snapshot| snapshot.last));
+        let condensed = snapshot.as_ref().map(|snapshot| snapshot.last);
+        let kept = AppliedState::load(log).filter(|kept| Some(kept.last) > condensed);
+        let known = kept.as_ref().map(|kept| kept.last).or(condensed);
+        let applied = committed.min(last).max(known);
         let next = applied.map_or(0, |applied| applied.index + 1);
+        let from = kept.as_ref().map_or(log.first_index(), |kept| kept.last.index + 1);
+        let mut start = log.start_offset();
+        let mut first_index = log.first_index();
+        let producers = match kept {
+            Some(kept) => {
+                start = start.max(kept.start_offset);
+                first_index = first_index.max(kept.first_index);
+                kept.producers
+            }
+            None => snapshot.as_ref().map(|s| s.producers.clone()).unwrap_or_default(),
+        };
         let mut rebuilt = Self {
             applied,
             membership: membership_at(log, next, snapshot.as_ref())?,
-            producers: snapshot.as_ref().map(|s| s.producers.clone()).unwrap_or_default(),
+            producers,
             high_watermark: log.offset_of(next)?,
-            first_index: log.first_index(),
+            first_index,
             snapshot,
+            bytes: 0,
         };
-        let mut start = log.start_offset();
-        for item in log.history(log.first_index()..next) {
+        for item in log.history(from..next) {
             match item? {
-                HistoryItem::Batch(header) => rebuilt.producers.record(&header),
+                HistoryItem::Batch(header) => {
+                    rebuilt.bytes += header.size_bytes() as u64;
+                    rebuilt.producers.record(&header);
+                }
                 HistoryItem::Command(index) => {
                     let Command::Retain { first_index, start_offset } = read_command(log, index)?;
                     rebuilt.first_index = rebuilt.first_index.max(first_index);
@@ -107,7 +131,7 @@ pub(super) fn membership_at(
 }
 
 fn read_command(log: &Log, index: u64) -> Result<Command, LogError> {
-    let entry = log.read_entries(index..index + 1, u64::MAX)?.pop();
+    let entry = log.read_entries(index..index + 1, 0)?.pop();
     let Some(EntryBody::Command(bytes)) = entry.map(|entry| entry.body) else {
         return Err(LogError::Unstorable { index, what: "a command that is not there".into() });
     };

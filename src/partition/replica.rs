@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use jackdaw_raft::{Group, GroupId, HardState, NodeId, RaftNode, Role};
+use jackdaw_raft::{Group, GroupId, NodeId, RaftNode, Role};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -103,8 +103,8 @@ pub struct OpenPartition<'a> {
     pub purges: PurgeSender,
     /// Woken when the log turns out to be damaged; see [`Partition::damage`].
     pub damaged: Arc<Notify>,
-    /// The group's hard state, which says how far the log was known to be committed.
-    pub hard_state: HardState,
+    /// The state that the log was found in.
+    pub rebuilt: Rebuilt,
     /// The node that the group runs on.
     pub node: &'a RaftNode,
     /// The nodes that hold a replica, this one among them: the group's members while it is new.
@@ -133,14 +133,13 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Rebuilds the partition's state from its log and joins its Raft group, a new one as one of its
+    /// Joins the partition's Raft group, a new one as one of its
     /// founders.
     ///
     /// # Errors
-    /// The log cannot be read, or Raft cannot start the group.
+    /// Raft cannot read the log, or cannot start the group.
     pub async fn open(open: OpenPartition<'_>) -> Result<Arc<Self>, OpenError> {
-        let OpenPartition { name, topic_id, group: group_id, log, limits, .. } = open;
-        let rebuilt = Rebuilt::from_log(&log, open.hard_state.committed)?;
+        let OpenPartition { name, topic_id, group: group_id, log, rebuilt, limits, .. } = open;
         let damage = Arc::new(Damage::new(open.damaged));
         let machine = PartitionMachine::new(log.clone(), rebuilt, open.purges, damage.clone());
         let machine = Arc::new(machine);
@@ -320,6 +319,7 @@ impl Partition {
             tracing::warn!(partition = %self.name, %error, "closing the Raft group failed");
         }
         self.sequencer.abort();
+        self.machine.keep_applied();
         if let Err(error) = self.log.close() {
             tracing::warn!(partition = %self.name, %error, "closing the log failed");
         }

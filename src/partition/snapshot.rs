@@ -1,15 +1,9 @@
 //! What a partition's purged entries amounted to: its Raft snapshot, in a file and between nodes.
 //!
 //! It stands at the retained start, never at the last applied entry, so that a replica that begins
-//! with it receives every retained record through the log. Big-endian:
+//! with it receives every retained record through the log. Big-endian, in an envelope "JDSN" 1:
 //! ```text
-//!  0  magic "JDSN"       4 bytes
-//!  4  version            u32   1
-//!  8  crc                u32   CRC-32C of everything behind it
-//! 12  topic id           16 bytes
-//! 28  partition          i32
-//! 32  cluster id         u8 length, then its bytes
-//!  …  last term          u64   of the last entry that it stands for
+//!     last term          u64   of the last entry that it stands for
 //!     last index         u64
 //!     start offset       i64   of the first record behind that entry
 //!     membership         u64 term, u64 index (2^64−1: none), u32 length, then its bytes
@@ -21,15 +15,13 @@
 use bytes::{BufMut, Bytes};
 use jackdaw_raft::{LogId, Membership, Snapshot, StoredMembership};
 
+use super::envelope::Envelope;
 use super::producer_codec::Input;
 use super::producer_state::ProducerStates;
-use crate::model::{Offset, PartitionIndex, TopicId};
+use crate::model::Offset;
 use crate::storage::LogIdentity;
 
-const MAGIC: &[u8; 4] = b"JDSN";
-const VERSION: u32 = 1;
-/// Where the bytes begin that the CRC covers.
-const CRC_FROM: usize = 12;
+const ENVELOPE: Envelope = Envelope { magic: b"JDSN", version: 1, name: "snapshot" };
 const NO_INDEX: u64 = u64::MAX;
 
 /// A partition's state at its retained start.
@@ -51,46 +43,23 @@ impl PartitionSnapshot {
 
     /// The encoding described in this file's head.
     pub(super) fn encode(&self, identity: &LogIdentity) -> Bytes {
-        let mut out = Vec::new();
-        out.put_slice(MAGIC);
-        out.put_u32(VERSION);
-        out.put_u32(0);
-        out.put_slice(&identity.topic_id.to_bytes());
-        out.put_i32(identity.partition.0);
-        let cluster = identity.cluster_id.as_bytes();
-        out.put_u8(u8::try_from(cluster.len()).expect("a cluster id of at most 255 bytes"));
-        out.put_slice(cluster);
-        out.put_u64(self.last.term);
-        out.put_u64(self.last.index);
-        out.put_i64(self.start_offset.0);
-        let stored = self.membership.log_id.unwrap_or(LogId { term: 0, index: NO_INDEX });
-        out.put_u64(stored.term);
-        out.put_u64(stored.index);
-        let membership = self.membership.membership.to_bytes();
-        out.put_u32(u32::try_from(membership.len()).expect("a membership is small"));
-        out.put_slice(&membership);
-        self.producers.encode(&mut out);
-        let crc = crc32c::crc32c(&out[CRC_FROM..]);
-        out[CRC_FROM - 4..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
-        out.into()
+        ENVELOPE.enclose(identity, |out| {
+            out.put_u64(self.last.term);
+            out.put_u64(self.last.index);
+            out.put_i64(self.start_offset.0);
+            let stored = self.membership.log_id.unwrap_or(LogId { term: 0, index: NO_INDEX });
+            out.put_u64(stored.term);
+            out.put_u64(stored.index);
+            let membership = self.membership.membership.to_bytes();
+            out.put_u32(u32::try_from(membership.len()).expect("a membership is small"));
+            out.put_slice(&membership);
+            self.producers.encode(out);
+        })
     }
 
     /// Reads a snapshot of the partition `identity`; `Err` says what is wrong.
     pub(super) fn decode(bytes: &[u8], identity: &LogIdentity) -> Result<Self, String> {
-        let mut input = Input(bytes);
-        if input.take() != Some(*MAGIC) || input.u32() != Some(VERSION) {
-            return Err("no partition snapshot of a version that is known here".to_owned());
-        }
-        if input.u32() != Some(crc32c::crc32c(input.0)) {
-            return Err("the snapshot's CRC is wrong".to_owned());
-        }
-        let found = decode_identity(&mut input).ok_or("the snapshot names no partition")?;
-        if found != *identity {
-            return Err(format!("the snapshot is of {found}"));
-        }
-        decode_state(&mut input)
-            .filter(|_| input.0.is_empty())
-            .ok_or_else(|| "the snapshot's contents cannot be read".to_owned())
+        ENVELOPE.open(bytes, identity, decode_state)
     }
 
     /// As the consensus takes it.
@@ -102,14 +71,6 @@ impl PartitionSnapshot {
             bytes: self.encode(identity),
         }
     }
-}
-
-fn decode_identity(input: &mut Input<'_>) -> Option<LogIdentity> {
-    let topic_id = TopicId::from_bytes(input.take()?);
-    let partition = PartitionIndex(input.i32()?);
-    let [length] = input.take()?;
-    let cluster_id = String::from_utf8(input.slice(length.into())?.to_vec()).ok()?;
-    Some(LogIdentity { cluster_id, topic_id, partition })
 }
 
 fn decode_state(input: &mut Input<'_>) -> Option<PartitionSnapshot> {
@@ -137,7 +98,7 @@ mod tests {
 
     use super::*;
     use crate::model::record_batch::{BatchHeader, tests::opaque_batch};
-    use crate::model::{ProducerEpoch, ProducerId, Timestamp};
+    use crate::model::{PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId};
 
     fn identity() -> LogIdentity {
         let (topic_id, partition) = (TopicId(7), PartitionIndex(3));

@@ -2,7 +2,8 @@
 //! log begins later where a command says so.
 //!
 //! The records themselves are already in the log, so this state machine stores only what purged entries
-//! amounted to, in its snapshot. The rest is rebuilt from the log when the partition opens.
+//! amounted to, in its snapshot. The rest is rebuilt from the log when the partition opens, from the last
+//! place on where it was kept beside it ([`super::applied`]).
 //!
 //! **Invariant:** the high watermark is the end of the last committed batch, and never goes back.
 //! **Invariant:** the log start offset never goes back, and never lies above the high watermark.
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use jackdaw_raft::{Entry, LogId, Payload, Reply, Snapshot, StateMachine, StoredMembership};
 use tokio::sync::watch;
 
+use super::applied::KeepWhen;
 use super::command::{Command, is_command};
 use super::damage::Damage;
 use super::lock;
@@ -38,6 +40,7 @@ pub(super) struct PartitionMachine {
     purges: PurgeSender,
     damage: Arc<Damage>,
     snapshot: Mutex<Option<PartitionSnapshot>>,
+    keep_when: Mutex<KeepWhen>,
 }
 
 /// What one call of `apply` moves.
@@ -64,6 +67,7 @@ impl PartitionMachine {
             purges,
             damage,
             snapshot: Mutex::new(rebuilt.snapshot),
+            keep_when: Mutex::new(KeepWhen::after(rebuilt.bytes)),
         }
     }
 
@@ -138,6 +142,23 @@ impl PartitionMachine {
         }
     }
 
+    /// Keeps what is applied beside the log, if that has not been done lately.
+    fn keep_if_due(&self, last: LogId, bytes: u64) {
+        let mut when = lock(&self.keep_when);
+        if when.note(bytes) {
+            when.keep(&self.log, last, self.first_index(), &lock(&self.producers));
+        }
+    }
+
+    /// Keeps what is applied beside the log: it is about to be closed.
+    pub(super) fn keep_applied(&self) {
+        let applied = lock(&self.applied);
+        let mut when = lock(&self.keep_when);
+        if let Some(last) = applied.0.filter(|_| !when.is_up_to_date()) {
+            when.keep(&self.log, last, self.first_index(), &lock(&self.producers));
+        }
+    }
+
     /// The snapshot at the retained start, if it is newer than the present one.
     fn next_snapshot(&self) -> Result<Option<PartitionSnapshot>, LogError> {
         let wanted = self.first_index();
@@ -190,7 +211,7 @@ impl StateMachine for PartitionMachine {
 
     fn apply(&self, entries: Vec<Entry>) -> io::Result<Vec<Reply>> {
         let mut replies = Vec::with_capacity(entries.len());
-        let mut moves = Moves::default();
+        let (mut moves, mut bytes) = (Moves::default(), 0);
         let mut applied = lock(&self.applied);
         let mut producers = lock(&self.producers);
         for Entry { log_id, payload } in entries {
@@ -201,6 +222,7 @@ impl StateMachine for PartitionMachine {
                     Reply::None
                 }
                 Payload::Data(data) => {
+                    bytes += data.bytes.len() as u64;
                     self.apply_data(log_id, &data.bytes, &mut producers, &mut moves)?
                 }
             });
@@ -208,6 +230,9 @@ impl StateMachine for PartitionMachine {
         }
         drop(producers);
         self.take_over(&moves);
+        if let Some(last) = applied.0 {
+            self.keep_if_due(last, bytes);
+        }
         drop(applied);
         Ok(replies)
     }

@@ -18,14 +18,6 @@ async fn purged() -> (Nodes, TempDir, Offset) {
     (nodes, before, start)
 }
 
-fn copy(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        // A purged file may be on its way out.
-        drop(std::fs::copy(entry.path(), to.join(entry.file_name())));
-    }
-}
-
 /// Puts `dir` in the place of the node's folder, starts it, and checks that nothing is lost.
 async fn starts_from(nodes: &mut Nodes, dir: TempDir, start: Offset) {
     nodes.0[0].dir = dir;

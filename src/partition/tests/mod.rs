@@ -7,6 +7,7 @@ mod deleting;
 mod random;
 mod refilling;
 mod relaxed;
+mod restarting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jackdaw_raft::testing::MemHardState;
-use jackdaw_raft::{ClusterId, GroupId, HardStateStore, NodeId, NodeOptions, RaftNode};
+use jackdaw_raft::{ClusterId, GroupId, HardStateStore, LogId, NodeId, NodeOptions, RaftNode};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -92,6 +93,8 @@ impl Node {
         let raft = RaftNode::start(options, listener, self.hard.clone()).await.unwrap();
         let log = open_log(self.dir.path());
         log.set_flush_policy(self.flush);
+        let committed = self.hard.load(GROUP).unwrap().committed;
+        let rebuilt = Rebuilt::from_log(&log, committed).unwrap();
         let partition = Partition::open(OpenPartition {
             name: TopicPartition::new("t", PartitionIndex(0)),
             topic_id: TOPIC,
@@ -110,7 +113,7 @@ impl Node {
             compaction: None,
             purges: mpsc::unbounded_channel().0,
             damaged: Arc::default(),
-            hard_state: self.hard.load(GROUP).unwrap(),
+            rebuilt,
             node: &raft,
             voters: voters.clone(),
             preferred: None,
@@ -213,6 +216,15 @@ async fn produce(partition: &Partition, batch: Bytes) -> Result<Offset, Partitio
 async fn produce_all(partition: &Partition, sequences: std::ops::Range<i32>) {
     for sequence in sequences {
         produce(partition, idempotent(sequence)).await.unwrap();
+    }
+}
+
+/// Copies a log's folder.
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        // A purged file may be on its way out.
+        drop(std::fs::copy(entry.path(), to.join(entry.file_name())));
     }
 }
 

@@ -121,7 +121,8 @@ impl Log {
 impl Log {
     /// Waits until nothing that was asked for in the background is under way.
     pub(crate) fn quiesce(&self) {
-        while self.0.flush.asked.load(Ordering::Acquire) || self.0.ticket.is_busy() {
+        let is_busy = || self.0.flush.asked.load(Ordering::Acquire) || self.0.ticket.is_busy();
+        while is_busy() || !self.0.has_kept_applied() {
             std::thread::yield_now();
         }
     }

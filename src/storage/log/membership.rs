@@ -28,7 +28,7 @@ impl Log {
                     // Purged, though its segment is still there.
                     return Ok(None);
                 }
-                return Ok(self.read_entries(index..index + 1, u64::MAX)?.pop());
+                return Ok(self.read_entries(index..index + 1, 0)?.pop());
             }
         }
         Ok(None)

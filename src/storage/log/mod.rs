@@ -12,11 +12,13 @@
 //!
 //! **Invariant:** base offset and leader epoch of a batch are a function of the log before it.
 //! **Invariant:** a reader sees an entry only when it is in the file as a whole.
-//! Lock order: compacting, then writer, then noting, then checkpoint, then view or sync (neither of which is held across I/O).
+//! Lock order: compacting, then writer, then noting, then checkpoint, then view or sync (neither of which is held across I/O);
+//! writer, then applied.
 //! Deliberately elsewhere: what is committed, who leads, what entries mean.
 
 mod ahead;
 mod append;
+mod applied;
 mod chain;
 mod compaction;
 mod fetch;
@@ -62,6 +64,7 @@ pub use view::SegmentInfo;
 
 use self::ahead::Ahead;
 use self::append::Writer;
+use self::applied::Applied;
 use self::compaction::CleanMark;
 use self::flush::Flush;
 use self::sync::SyncState;
@@ -101,6 +104,7 @@ struct Inner {
     cutting: Mutex<()>,
     /// The next segment's file.
     ahead: Ahead,
+    applied: Applied,
     /// Held by the one who compacts.
     compacting: Mutex<()>,
     /// A write or sync failed: nothing is written any more.

@@ -24,6 +24,7 @@ use crate::storage::{Disk, LogError, LogIdentity, LogOptions, Storage};
 
 use super::ahead::Ahead;
 use super::append::Writer;
+use super::applied::Applied;
 use super::chain::Chain;
 use super::compaction::CleanMark;
 use super::flush::Flush;
@@ -135,6 +136,7 @@ impl Log {
             clean_mark: CleanMark::new(dir),
             cutting: Mutex::default(),
             ahead: Ahead::default(),
+            applied: Applied::default(),
             compacting: Mutex::default(),
             failed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),

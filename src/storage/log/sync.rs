@@ -84,6 +84,7 @@ impl Log {
         }
         self.0.check_usable()?;
         self.0.stop_preparing();
+        self.0.stop_keeping_applied();
         self.0.sync_end()?;
         writer.closed = true;
         lock(&self.0.sync).closed = true;
