@@ -15,7 +15,7 @@ use crate::adapter::{AppendError, AppendRequest, AppendResult, Fatal};
 use crate::adapter::{from_log_id, from_vote, to_entry, to_log_id, to_vote};
 use crate::group::Group;
 use crate::id::GroupId;
-use crate::options::Room;
+use crate::options::{Incoming, Room};
 use crate::registry::Registry;
 use crate::transport::Link;
 use crate::wire::{AppendAnswer, AppendMessage, Kind, Outgoing, Status};
@@ -99,8 +99,11 @@ impl Lane {
         if session.group.contradicts(&item.message) {
             return self.end(session, Some((item.id, item.permit)), CONTRADICTED);
         }
-        let grows = !item.message.entries.is_empty();
-        if grows && self.room.as_ref().is_some_and(|room| !room.is_there(self.group)) {
+        let entries = item.message.entries.as_slice();
+        let is_behind_others = !session.unanswered.is_empty();
+        let incoming = Incoming { group: self.group, entries, is_behind_others };
+        let room = self.room.as_ref().filter(|_| !entries.is_empty());
+        if room.is_some_and(|room| !room.is_there(incoming)) {
             return self.end(session, Some((item.id, item.permit)), "there is no room for entries");
         }
         if let Some(input) = &session.input {

@@ -96,7 +96,7 @@ pub use group::Group;
 pub use id::{ClusterId, GroupId, LogId, NodeId};
 pub use membership::{Membership, StoredMembership};
 pub use node::RaftNode;
-pub use options::{Limits, NodeOptions, Room, Timing};
+pub use options::{Incoming, Limits, NodeOptions, Room, Timing};
 pub use port::{HardStateStore, LogPort, LogState, StateMachine};
 pub use status::{GroupStatus, Leadership, PeerStatus, Role};
 pub use suffrage::Suffrage;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::entry::Entry;
 use crate::error::RaftError;
 use crate::id::{ClusterId, GroupId, NodeId};
 
@@ -26,18 +27,29 @@ pub struct NodeOptions {
     pub room: Option<Room>,
 }
 
-/// Whether this node may take entries of a group, which may grow its log.
+/// What a leader asks this node to append.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// To whose log.
+    pub group: GroupId,
+    /// At least one.
+    pub entries: &'a [Entry],
+    /// Others, taken before, may not have reached the log yet.
+    pub is_behind_others: bool,
+}
+
+/// Whether this node may take entries, which may grow its log.
 #[derive(Clone)]
-pub struct Room(Arc<dyn Fn(GroupId) -> bool + Send + Sync>);
+pub struct Room(Arc<dyn Fn(Incoming<'_>) -> bool + Send + Sync>);
 
 impl Room {
-    /// Room for those groups for which `has_room` is true now.
-    pub fn new(has_room: impl Fn(GroupId) -> bool + Send + Sync + 'static) -> Self {
+    /// Room for what `has_room` is true for now.
+    pub fn new(has_room: impl Fn(Incoming<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(has_room))
     }
 
-    pub(crate) fn is_there(&self, group: GroupId) -> bool {
-        (self.0)(group)
+    pub(crate) fn is_there(&self, incoming: Incoming<'_>) -> bool {
+        (self.0)(incoming)
     }
 }
 

@@ -36,7 +36,7 @@ use crate::handlers::{Context, Dispatcher, MetadataContext, Rooms, SessionCache}
 use crate::metadata::{BrokerRegistration, KvPairs, Metadata, MetadataLog, MetadataOptions};
 use crate::metrics::Metrics;
 use crate::model::{Clock, SystemClock};
-use crate::partition::{PartitionSet, PurgeSender};
+use crate::partition::{self, PartitionSet, PurgeSender};
 use crate::server::Server;
 use crate::storage::kv::Kv;
 use crate::storage::{DataDir, Storage};
@@ -121,12 +121,13 @@ impl Node {
         let listeners = Listeners::bind(&config.listeners).await?;
         let registration = registration(&config, &listeners)?;
         let disk = tokio::task::block_in_place(|| Disk::open(&config))?;
-        let raft = start_raft(&config, &disk, listeners.peer).await?;
+        let partitions = Arc::<PartitionSet>::default();
+        let raft = start_raft(&config, &disk, &partitions, listeners.peer).await?;
         let metadata = open_metadata(&config, &disk, &raft).await?;
         let mut node = Self {
             disk,
             raft,
-            partitions: Arc::default(),
+            partitions,
             stopping: watch::Sender::new(false),
             servers: Vec::new(),
             tasks: Vec::new(),
@@ -373,15 +374,18 @@ fn registration(config: &NodeConfig, listeners: &Listeners) -> Result<BrokerRegi
 async fn start_raft(
     config: &NodeConfig,
     disk: &Disk,
+    partitions: &Arc<PartitionSet>,
     listener: tokio::net::TcpListener,
 ) -> Result<RaftNode> {
     let peers = config.nodes.iter().map(|(id, node)| (NodeId(id.0 as u64), node.peer.clone()));
     let cluster = ClusterId::new(config.cluster.clone()).context("the cluster's name is empty")?;
     let mut raft = NodeOptions::new(NodeId(config.node_id.0 as u64), cluster, peers.collect());
-    let space = Arc::clone(disk.storage.space());
+    let (space, partitions) = (Arc::clone(disk.storage.space()), Arc::downgrade(partitions));
     // The metadata group goes on whatever happens: it is what deletes topics.
-    raft.room = Some(Room::new(move |group| {
-        group == GroupId::METADATA || space.has_room_for_replication()
+    raft.room = Some(Room::new(move |incoming| {
+        incoming.group == GroupId::METADATA
+            || space.has_room_for_replication()
+            || partitions.upgrade().is_some_and(|all| partition::fits_full_disk(&all, incoming))
     }));
     raft.timing = Timing {
         heartbeat_ms: config.raft.heartbeat_ms,

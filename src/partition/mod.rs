@@ -23,6 +23,7 @@ mod raft_log;
 mod rebuild;
 mod replica;
 mod retention;
+mod room;
 mod sequencer;
 mod set;
 mod snapshot;
@@ -40,6 +41,7 @@ pub use producer_state::SequenceError;
 pub use rebuild::Rebuilt;
 pub use replica::{Acks, AppendHandle, Found, OpenPartition, Partition, Read, TimestampQuery};
 pub use retention::{PurgeKey, PurgeSender, RetentionPolicy};
+pub use room::fits_full_disk;
 pub use set::PartitionSet;
 
 /// Locks state that stays consistent even if a holder panicked.

@@ -63,8 +63,13 @@ impl PartitionLog {
                 sealed => sealed?,
             }
         }
-        let appended =
-            if is_command { self.log.append_to_free(entries) } else { self.log.append(entries) };
+        let appended = if is_command {
+            self.log.append_to_free(entries)
+        } else if entries.iter().any(holds_records) {
+            self.log.append(entries)
+        } else {
+            self.log.append_to_go_on(entries)
+        };
         match appended {
             Err(error) if error.may_pass() => {
                 blocking(|| self.log.patiently(|log| log.append(entries)))?
@@ -107,6 +112,10 @@ impl PartitionLog {
 /// without what comes after it.
 fn begins_segment(entry: &LogEntry) -> bool {
     matches!(entry.body, EntryBody::Command(_))
+}
+
+fn holds_records(entry: &LogEntry) -> bool {
+    matches!(entry.body, EntryBody::Batch(_) | EntryBody::Produced(_))
 }
 
 fn append_context(context: Option<&Arc<dyn Any + Send + Sync>>) -> Option<&AppendContext> {

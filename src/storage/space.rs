@@ -2,11 +2,11 @@
 //!
 //! A reserve is kept: below it no records are taken from producers, while what frees space (retention,
 //! deletions), what others need (offsets, votes) and what other nodes have acknowledged already still
-//! goes on. The last quarter of it is for what is not a partition's log.
+//! goes on. The last quarter of it is for what is not records.
 //!
 //! ```text
 //! free:  ……………………│  reserve  │ ¾ │ ¼ │
-//!        records   replication   votes, metadata
+//!        records   replication   votes, metadata, commands
 //! ```
 //! Where even that is gone (others write to the volume too), the [ballast](super::ballast) is given up.
 //!

@@ -67,7 +67,8 @@ impl Volume {
         self.mount()
     }
 
-    /// Takes all free space but a part of the volume's size, one by `left_share`.
+    /// Takes all free space but a part of the volume's size, one by `left_share`; what was taken before
+    /// stays taken.
     ///
     /// # Errors
     /// Of the file system.
@@ -75,9 +76,10 @@ impl Volume {
         let found = rustix::fs::statvfs(&self.mount)?;
         let left = found.f_blocks * found.f_frsize / left_share;
         let take = (found.f_bavail * found.f_frsize).saturating_sub(left);
-        let file = File::create(self.filler())?;
+        let file = File::options().append(true).create(true).open(self.filler())?;
         if take > 0 {
-            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, take)?;
+            let taken = file.metadata()?.len();
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), taken, take)?;
         }
         Ok(())
     }

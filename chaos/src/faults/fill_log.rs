@@ -1,4 +1,5 @@
-//! Every node's disk fills up with records, and retention alone makes room again.
+//! Every node's disk fills up with records, then with something else down to a small part of the reserve,
+//! and retention alone makes room again.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ use crate::workload::{client_config, create_topic_with, delete_topic};
 
 /// Space left before the records come: more than they take to go below the reserve (a twentieth).
 const LEFT_SHARE: u64 = 6;
+/// Space left then: less than the quarter of the reserve from which no replica takes records.
+const LEFT_SHARE_THEN: u64 = 400;
 /// How long the records are kept: longer than it takes to write them.
 const KEPT_MS: &str = "15000";
 const RECORD_BYTES: usize = 256 << 10;
@@ -55,6 +58,9 @@ impl Fault for FillLog {
             cluster.node(*id).fill_volume(LEFT_SHARE)?;
         }
         write_until_full(cluster, &self.topic())?;
+        for id in &ids {
+            cluster.node(*id).fill_volume(LEFT_SHARE_THEN)?;
+        }
         Ok(ids)
     }
 

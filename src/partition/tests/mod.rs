@@ -4,6 +4,7 @@ mod catching_up;
 mod compacting;
 mod crash;
 mod deleting;
+mod full;
 mod random;
 mod refilling;
 mod relaxed;
@@ -13,11 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use jackdaw_raft::testing::MemHardState;
-use jackdaw_raft::{ClusterId, GroupId, HardStateStore, LogId, NodeId, NodeOptions, RaftNode};
+use jackdaw_raft::{
+    ClusterId, GroupId, HardStateStore, LogId, NodeId, NodeOptions, RaftNode, Room,
+};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -43,6 +47,11 @@ struct Node {
     flush: FlushPolicy,
     address: SocketAddr,
     listener: Option<TcpListener>,
+    /// Its disk has no room for replication.
+    full: Arc<AtomicBool>,
+    /// Records were refused for that.
+    refused: Arc<AtomicBool>,
+    partitions: Arc<PartitionSet>,
     running: Option<(RaftNode, Arc<Partition>)>,
 }
 
@@ -77,6 +86,9 @@ impl Node {
             flush: FlushPolicy::Durable,
             address: listener.local_addr().unwrap(),
             listener: Some(listener),
+            full: Arc::default(),
+            refused: Arc::default(),
+            partitions: Arc::default(),
             running: None,
         }
     }
@@ -89,7 +101,8 @@ impl Node {
         let voters: BTreeSet<NodeId> = peers.keys().copied().collect();
         let listener = self.listener.take();
         let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
-        let options = NodeOptions::new(self.id, ClusterId::new("test").unwrap(), peers);
+        let mut options = NodeOptions::new(self.id, ClusterId::new("test").unwrap(), peers);
+        options.room = Some(self.room());
         let raft = RaftNode::start(options, listener, self.hard.clone()).await.unwrap();
         let log = open_log(self.dir.path());
         log.set_flush_policy(self.flush);
@@ -120,12 +133,25 @@ impl Node {
         });
         let partition = partition.await.unwrap();
         partition.group().initialize(voters).await.unwrap();
+        self.partitions.insert(Arc::clone(&partition));
         self.running = Some((raft, partition));
+    }
+
+    fn room(&self) -> Room {
+        let (full, refused) = (Arc::clone(&self.full), Arc::clone(&self.refused));
+        let partitions = Arc::downgrade(&self.partitions);
+        Room::new(move |incoming| {
+            let fits = || partitions.upgrade().is_some_and(|all| fits_full_disk(&all, incoming));
+            let has_room = !full.load(Ordering::Relaxed) || fits();
+            refused.fetch_or(!has_room, Ordering::Relaxed);
+            has_room
+        })
     }
 
     /// Ends the node without a clean-shutdown marker.
     async fn stop(&mut self) {
         let (raft, partition) = self.running.take().unwrap();
+        drop(self.partitions.remove(TOPIC, PartitionIndex(0)));
         raft.shutdown().await;
         // Of a process that ends no sync goes on, in a folder that may be gone by then.
         partition.log().quiesce();

@@ -158,6 +158,15 @@ impl Log {
         self.0.storage.space.has_room()
     }
 
+    /// Whether `count` entries with so many bytes in all go into room that the log has taken already: a
+    /// full disk does not refuse them.
+    #[must_use]
+    pub fn has_taken_room(&self, count: usize, bytes: u64) -> bool {
+        let bytes = bytes + (count * FRAME_HEADER_BYTES) as u64;
+        let allocated = lock(&self.0.writer).allocated;
+        read(&self.0.view).end.position + bytes <= allocated.min(read(&self.0.roll).bytes)
+    }
+
     /// From here on a full disk is an error at once: the log is about to be closed.
     pub fn stop_waiting(&self) {
         self.0.stopped.store(true, Ordering::Release);
