@@ -13,14 +13,13 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 
-from nodes import ask, free_ports
+from nodes import create_topics, free_ports
 
 S_MAX, MB_MAX, PATIENCE_S, NODES, IDLE_S = 10, 600, 180, (1, 2, 3), 5
 
@@ -59,26 +58,11 @@ class Node:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def text(value):
-    return struct.pack(">h", len(value)) + value.encode()
-
-
 def create(node, topics, partitions):
-    """Asks for the topics with CreateTopics version 2 and checks every result."""
-    body = struct.pack(">i", topics)
-    for number in range(topics):
-        share = partitions // topics + (number < partitions % topics)
-        body += text(f"topic{number:04}") + struct.pack(">ihii", share, len(NODES), 0, 0)
-    body += struct.pack(">ib", PATIENCE_S * 1000, 0)
+    shares = [partitions // topics + (number < partitions % topics) for number in range(topics)]
+    named = {f"topic{number:04}": share for number, share in enumerate(shares)}
     with socket.create_connection(("127.0.0.1", node.kafka), timeout=PATIENCE_S) as connection:
-        answer = ask(connection, 19, 2, body)
-    count, at = struct.unpack(">i", answer[:4])[0], 4
-    for _ in range(count):
-        at += 2 + struct.unpack(">h", answer[at : at + 2])[0]
-        error, length = struct.unpack(">hh", answer[at : at + 4])
-        at += 4 + max(length, 0)
-        if error:
-            sys.exit(f"CreateTopics: error {error}")
+        create_topics(connection, named, len(NODES), PATIENCE_S)
 
 
 def led(view):

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 
 
 def free_ports(count):
@@ -25,3 +26,23 @@ def ask(connection, api_key, version, body):
             raise ConnectionError("closed")
         answer += more
     return answer[8:]
+
+
+def text(value):
+    return struct.pack(">h", len(value)) + value.encode()
+
+
+def create_topics(connection, partitions, replicas, patience_s):
+    """Asks for the topics ({name: partitions}) with CreateTopics version 2 and checks every result."""
+    body = struct.pack(">i", len(partitions))
+    for name, count in partitions.items():
+        body += text(name) + struct.pack(">ihii", count, replicas, 0, 0)
+    body += struct.pack(">ib", patience_s * 1000, 0)
+    answer = ask(connection, 19, 2, body)
+    count, at = struct.unpack(">i", answer[:4])[0], 4
+    for _ in range(count):
+        at += 2 + struct.unpack(">h", answer[at : at + 2])[0]
+        error, length = struct.unpack(">hh", answer[at : at + 4])
+        at += 4 + max(length, 0)
+        if error:
+            sys.exit(f"CreateTopics: error {error}")
