@@ -13,49 +13,14 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
+from jackdaw_nodes import NODES, JackdawNode
 from nodes import create_topics, free_ports
 
-S_MAX, MB_MAX, PATIENCE_S, NODES, IDLE_S = 10, 600, 180, (1, 2, 3), 5
-
-
-class Node:
-    def __init__(self, binary, folder, number, ports):
-        self.kafka, self.peer, self.admin = ports[number]
-        founders = ", ".join(f'{{ id = {n}, peer = "127.0.0.1:{ports[n][1]}" }}' for n in NODES)
-        config, self.log = f"{folder}/node{number}.toml", f"{folder}/log{number}"
-        with open(config, "w") as file:
-            file.write(f'node_id = {number}\ndata_dir = "{folder}/data{number}"\nnodes = [{founders}]\n[listeners]\n')
-            for key in ["kafka", "peer", "admin"]:
-                file.write(f'{key} = "127.0.0.1:{getattr(self, key)}"\n')
-        with open(self.log, "wb") as log:
-            command = [binary, "serve", "--config", config]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=30) as answer:
-            return answer.read()
-
-    def is_ready(self):
-        try:
-            return bool(self.get("/health/ready"))
-        except OSError:
-            return False
-
-    def resident_mb(self):
-        for line in open(f"/proc/{self.process.pid}/status"):
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError("no VmRSS")
-
-    def cpu_s(self):
-        fields = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+S_MAX, MB_MAX, PATIENCE_S, IDLE_S = 10, 600, 180, 5
 
 
 def create(node, topics, partitions):
@@ -130,7 +95,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         flat = free_ports(3 * len(NODES))
         ports = {n: flat[3 * i : 3 * i + 3] for i, n in enumerate(NODES)}
-        nodes = [Node(binary, folder, n, ports) for n in NODES]
+        nodes = [JackdawNode(binary, folder, n, ports) for n in NODES]
+        for node in nodes:
+            node.start()
         try:
             is_within = run(nodes, partitions, topics)
         finally:
