@@ -82,8 +82,9 @@ impl Refiller {
         self.order.settled().await;
         match self.hard.save_refilling(id, false).await {
             Ok(()) => {
-                self.group.set_suffrage(Suffrage::Voter);
+                // Said first: whoever sees it vote finds the line.
                 tracing::info!(group = %id, end, "the log is complete again: this replica votes");
+                self.group.set_suffrage(Suffrage::Voter);
             }
             Err(error) => {
                 tracing::error!(group = %id, %error, "cannot be noted as complete: it stays without vote");

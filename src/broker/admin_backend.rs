@@ -45,6 +45,10 @@ impl AdminBackend for LiveAdmin {
         if self.metadata.controller().is_none() {
             reasons.push("the metadata group has no leader: a majority of nodes must run".into());
         }
+        if self.metadata.is_being_refilled() {
+            reasons
+                .push("this node's metadata log was lost, and is got back without a vote".into());
+        }
         if !*self.registered.borrow() {
             reasons.push("this node is not registered in the cluster's metadata yet".into());
         } else if *self.reconciled.borrow() == 0 {

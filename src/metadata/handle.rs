@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jackdaw_raft::{Group, GroupId, GroupStatus, LogPort, NodeId, PeerStatus, RaftNode};
+use jackdaw_raft::{Group, GroupId, GroupStatus, LogPort, NodeId, PeerStatus, RaftNode, Suffrage};
 use tokio::sync::watch;
 
 use super::configs::{BrokerLayers, ConfigMap, InvalidValue, TopicConfig, check_statics};
@@ -50,6 +50,7 @@ pub(super) struct Inner {
     pub(super) controller: Arc<Controller>,
     images: watch::Receiver<Arc<MetadataImage>>,
     pub(super) status: watch::Receiver<GroupStatus>,
+    suffrage: watch::Receiver<Suffrage>,
     pub(super) peers: watch::Receiver<Arc<BTreeMap<NodeId, PeerStatus>>>,
 }
 
@@ -98,6 +99,7 @@ impl Metadata {
             broker,
             images: machine.images(),
             status: group.status(),
+            suffrage: group.suffrage(),
             peers: node.peers(),
             controller: Arc::new(Controller::new(group, machine.clone(), defaults, statics)),
             machine,
@@ -148,6 +150,12 @@ impl Metadata {
     #[must_use]
     pub fn is_controller(&self) -> bool {
         self.inner.status.borrow().is_leader
+    }
+
+    /// Whether this node's log of the metadata was lost and is being got back, without a vote until then.
+    #[must_use]
+    pub fn is_being_refilled(&self) -> bool {
+        matches!(*self.inner.suffrage.borrow(), Suffrage::Refilling { .. })
     }
 
     /// Who leads a partition and in which epoch, if anybody is known to.
