@@ -16,13 +16,11 @@ folders (TMPDIR says where). Jackdaw has bars, exit code 1 beyond them: a median
 import os
 import statistics
 import sys
-import tempfile
 import time
 
-from jackdaw_nodes import NODES, JackdawNode
+from jackdaw_nodes import JackdawNode
 from kafka_nodes import KafkaNode
-from nodes import free_ports
-from steady import PATIENCE_S, BrokerWatch, Steady, producer, wait
+from steady import PATIENCE_S, BrokerWatch, Steady, producer, running, wait
 
 TOPIC, FEW, INTERVAL_S, QUIET_S = "failover", 12, 0.02, 2
 BARS_MS = {"median": 250, "99th percentile": 500, "largest": 1000}
@@ -114,18 +112,8 @@ def main():
     what, rounds, count = sys.argv[1], *(int(n) for n in sys.argv[2:] + ["30", str(FEW)][len(sys.argv) - 2 :])
     is_kafka = os.path.isdir(what)
     node_type = KafkaNode if is_kafka else JackdawNode
-    ports = free_ports(9)
-    ports = {n: ports[3 * n - 3 : 3 * n] for n in NODES}
-    with tempfile.TemporaryDirectory() as folder:
-        nodes = {n: node_type(what, folder, n, ports) for n in NODES}
-        for node in nodes.values():
-            node.start()
-        try:
-            found = report(measure(nodes, rounds, count, balances=not is_kafka))
-        finally:
-            for node in nodes.values():
-                node.process.kill()
-                node.process.wait()
+    with running(node_type, what) as nodes:
+        found = report(measure(nodes, rounds, count, balances=not is_kafka))
     bars = {} if is_kafka else BARS_MS if count == FEW else {"largest": BARS_MS["largest"]}
     sys.exit(int(any(found[name] > bar for name, bar in bars.items())))
 

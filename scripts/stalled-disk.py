@@ -13,12 +13,10 @@ temporary folders. Exit code 1 if either does not hold.
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 from jackdaw_nodes import NODES, JackdawNode
-from nodes import free_ports
-from steady import BrokerWatch, Steady, wait
+from steady import BrokerWatch, Steady, running, wait
 
 TOPIC, INTERVAL_S, GROWTH_MAX = "stalled", 0.005, 1.5
 SYNCS = "fdatasync,fsync,syncfs"
@@ -59,17 +57,8 @@ def main():
     if shutil.which("strace") is None:
         sys.exit("strace is missing: apt-get install strace")
     seconds = float(sys.argv[2]) if len(sys.argv) == 3 else 15
-    ports = free_ports(9)
-    with tempfile.TemporaryDirectory() as folder:
-        nodes = {n: JackdawNode(sys.argv[1], folder, n, {n: ports[3 * n - 3 : 3 * n] for n in NODES}) for n in NODES}
-        for node in nodes.values():
-            node.start()
-        try:
-            holds = measure(nodes, seconds)
-        finally:
-            for node in nodes.values():
-                node.process.kill()
-                node.process.wait()
+    with running(JackdawNode, sys.argv[1]) as nodes:
+        holds = measure(nodes, seconds)
     sys.exit(0 if holds else 1)
 
 

@@ -1,8 +1,14 @@
-"""A producer at a steady pace, and a look at who leads: what scripts that measure acknowledgements share."""
+"""Nodes that run for a while, a producer at a steady pace, and a look at who leads: what scripts that measure
+acknowledgements share."""
 
+import contextlib
 import sys
+import tempfile
 import threading
 import time
+
+from jackdaw_nodes import NODES
+from nodes import free_ports
 
 try:
     from confluent_kafka import KafkaException, Producer
@@ -19,6 +25,23 @@ def wait(what, condition):
         if time.monotonic() - begin > PATIENCE_S:
             sys.exit(f"not within {PATIENCE_S} s: {what}")
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def running(node_type, what):
+    """Nodes of a type by number, started and in the end killed; `what` they are made of."""
+    ports = free_ports(3 * len(NODES))
+    ports = {n: ports[3 * n - 3 : 3 * n] for n in NODES}
+    with tempfile.TemporaryDirectory() as folder:
+        nodes = {n: node_type(what, folder, n, ports) for n in NODES}
+        for node in nodes.values():
+            node.start()
+        try:
+            yield nodes
+        finally:
+            for node in nodes.values():
+                node.process.kill()
+                node.process.wait()
 
 
 def producer(bootstrap):

@@ -9,10 +9,11 @@
 //! each of them took.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+use super::lock;
 use crate::metadata::Presence;
 use crate::model::BrokerId;
 
@@ -64,8 +65,4 @@ impl Farewell {
             Presence::Gone => false,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

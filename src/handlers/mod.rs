@@ -63,6 +63,8 @@ mod fake_port;
 #[cfg(test)]
 mod group_tests;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use context::{Context, Rooms};
 pub use dispatcher::Dispatcher;
 pub use fetch::SessionCache;
@@ -75,3 +77,8 @@ pub use request::{
     Software,
 };
 pub use typed::{deferred, typed};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while these locks are held; a poisoned one is still consistent.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

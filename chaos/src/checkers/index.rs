@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::history::{History, Send};
+use crate::history::{Answer, History, Send};
 
 /// Where each value was seen and who sent it.
 pub(super) struct Index<'a> {
@@ -21,4 +21,13 @@ impl<'a> Index<'a> {
         let sends = history.sends.iter().map(|send| (send.value.as_str(), send)).collect();
         Self { places, sends }
     }
+}
+
+/// What leaders answered, by partition.
+pub(super) fn answers(history: &History) -> HashMap<i32, Vec<&Answer>> {
+    let mut partitions = HashMap::<i32, Vec<&Answer>>::new();
+    for answer in &history.answers {
+        partitions.entry(answer.partition).or_default().push(answer);
+    }
+    partitions
 }

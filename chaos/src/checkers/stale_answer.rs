@@ -1,14 +1,13 @@
 //! A leader's high watermark is not below what was acknowledged, or answered by any leader, before it was
 //! asked.
 
-use std::collections::HashMap;
-
 use super::Finding;
-use crate::history::{Answer, History, Outcome};
+use super::index::answers;
+use crate::history::{History, Outcome};
 
 pub(super) fn check(history: &History) -> Option<Finding> {
     let mut cases = Vec::new();
-    for (partition, mut asked) in by_partition(&history.answers) {
+    for (partition, mut asked) in answers(history) {
         asked.sort_unstable_by_key(|answer| answer.last_us);
         let (mut known, mut end) = (known(history, partition).into_iter().peekable(), 0);
         for answer in asked {
@@ -26,14 +25,6 @@ pub(super) fn check(history: &History) -> Option<Finding> {
     }
     cases.sort();
     Finding::broken("stale_answer", cases)
-}
-
-fn by_partition(answers: &[Answer]) -> HashMap<i32, Vec<&Answer>> {
-    let mut partitions = HashMap::<i32, Vec<&Answer>>::new();
-    for answer in answers {
-        partitions.entry(answer.partition).or_default().push(answer);
-    }
-    partitions
 }
 
 /// Since when a high watermark was known to be reached: (µs, offset), by time.

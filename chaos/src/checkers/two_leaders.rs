@@ -3,14 +3,11 @@
 use std::collections::HashMap;
 
 use super::Finding;
+use super::index::answers;
 use crate::history::{Answer, History};
 
 pub(super) fn check(history: &History) -> Option<Finding> {
-    let mut partitions = HashMap::<i32, Vec<&Answer>>::new();
-    for answer in &history.answers {
-        partitions.entry(answer.partition).or_default().push(answer);
-    }
-    let mut cases: Vec<String> = partitions
+    let mut cases: Vec<String> = answers(history)
         .into_values()
         .flat_map(|answers| {
             let mut cases = late(&answers);

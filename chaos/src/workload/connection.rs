@@ -25,6 +25,21 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// The connection in `slot`, made if there is none.
+    ///
+    /// # Errors
+    /// Nobody accepts in time.
+    pub(super) fn held(
+        slot: &mut Option<Self>,
+        broker: SocketAddr,
+        timeout: Duration,
+    ) -> Result<&mut Self> {
+        Ok(match slot {
+            Some(connection) => connection,
+            None => slot.insert(Self::to(broker, timeout)?),
+        })
+    }
+
     /// Connects.
     ///
     /// # Errors

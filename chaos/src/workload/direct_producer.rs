@@ -171,10 +171,7 @@ fn offer(
     node: SocketAddr,
     request: &ProduceRequest,
 ) -> Result<Option<i64>> {
-    let connection = match connection {
-        Some(connection) => connection,
-        None => connection.insert(Connection::to(node, TIMEOUT)?),
-    };
+    let connection = Connection::held(connection, node, TIMEOUT)?;
     let response = connection.call(PRODUCE, request)?;
     let topic = response.responses.first();
     let partition = topic.and_then(|topic| topic.partition_responses.first());

@@ -121,10 +121,7 @@ fn ask(
     address: SocketAddr,
     request: &ListOffsetsRequest,
 ) -> Result<Vec<ListOffsetsPartitionResponse>> {
-    let connection = match connection {
-        Some(connection) => connection,
-        None => connection.insert(Connection::to(address, TIMEOUT)?),
-    };
+    let connection = Connection::held(connection, address, TIMEOUT)?;
     let mut response = connection.call(LIST_OFFSETS, request)?;
     Ok(response.topics.pop().context("an answer about nothing")?.partitions)
 }

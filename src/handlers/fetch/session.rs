@@ -8,9 +8,10 @@
 //! **Invariant:** a session whose epoch a request does not match is left as it is.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::handlers::context::TopicRef;
+use crate::handlers::lock;
 use crate::model::Timestamp;
 
 /// Idle time after which another client may take a session's slot
@@ -99,11 +100,6 @@ pub(super) struct SessionRequest {
 pub struct SessionCache {
     slots: usize,
     sessions: Mutex<HashMap<i32, Arc<Mutex<Session>>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while these locks are held; a poisoned one is still consistent.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SessionCache {
