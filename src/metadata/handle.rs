@@ -76,8 +76,7 @@ impl Metadata {
     /// Opens the metadata group of `node` over its log and its store; the first of its voters stands
     /// first for election.
     ///
-    /// The caller serves the node's calls: those of [`CALL_CHANGE`](super::CALL_CHANGE) and
-    /// [`CALL_ELECT`](super::CALL_ELECT) go to this handle's [`CallHandler`](jackdaw_raft::CallHandler).
+    /// The caller serves the node's calls with this handle, a [`CallHandler`](jackdaw_raft::CallHandler).
     ///
     /// # Errors
     /// [`MetadataError::Config`] for a static config that is not valid, [`MetadataError::Io`] if the
