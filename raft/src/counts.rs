@@ -1,4 +1,4 @@
-//! What a node counts of its groups: elections and hand-overs since its start.
+//! What a node counts of its groups since its start: elections and hand-overs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ pub(crate) struct Counts {
     not_handed_over: AtomicU64,
 }
 
-/// A node's groups, and what came of elections and hand-overs since its start.
+/// A node's groups, and what came of elections, hand-overs and replication since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeCounts {
     /// Groups open here.
@@ -26,6 +26,8 @@ pub struct NodeCounts {
     pub transfers_made: u64,
     /// Leaderships that it meant to hand over, and that node did not get.
     pub transfers_failed: u64,
+    /// Old entries sent to replicas that were away.
+    pub catch_up_bytes: u64,
 }
 
 impl Counts {
@@ -42,7 +44,7 @@ impl Counts {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn read(&self, groups: usize, led: usize) -> NodeCounts {
+    pub(crate) fn read(&self, groups: usize, led: usize, catch_up_bytes: u64) -> NodeCounts {
         NodeCounts {
             groups,
             led,
@@ -50,6 +52,7 @@ impl Counts {
             elections_won: self.won.load(Ordering::Relaxed),
             transfers_made: self.handed_over.load(Ordering::Relaxed),
             transfers_failed: self.not_handed_over.load(Ordering::Relaxed),
+            catch_up_bytes,
         }
     }
 }

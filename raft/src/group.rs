@@ -18,7 +18,7 @@ use crate::id::{GroupId, LogId, NodeId};
 use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
 use crate::suffrage::Suffrage;
-use crate::transport::{Peer, Transport};
+use crate::transport::Transport;
 use crate::wire::AppendMessage;
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.
@@ -268,18 +268,16 @@ impl Group {
             return false;
         }
         let voters = &status.voters;
-        let lease = transport.timing().lease();
+        let peers = || voters.iter().filter_map(|voter| transport.peer(*voter));
+        // Any of them may be among those that confirmed.
+        let lease = || peers().map(|peer| peer.lease()).min().unwrap_or_default();
         let confirmed = match (signals.acked.get(), signals.announced.get()) {
             _ if voters.len() == 1 => true,
-            (Some(acked), _) if acked.elapsed() < lease => true,
+            (Some(acked), _) if acked.elapsed() < lease() => true,
             (Some(acked), Some(announced)) => {
-                let vouches = |peer: &Arc<Peer>| peer.vouches(acked, announced, lease);
-                let vouches = |voter| transport.peer(voter).as_ref().is_some_and(vouches);
-                let count = voters
-                    .iter()
-                    .filter(|voter| **voter == transport.me() || vouches(**voter))
-                    .count();
-                2 * count > voters.len()
+                let vouching = peers().filter(|peer| peer.vouches(acked, announced)).count();
+                // And this node, which is no peer of itself.
+                2 * (vouching + usize::from(voters.contains(&transport.me()))) > voters.len()
             }
             _ => false,
         };

@@ -26,8 +26,8 @@ use crate::registry::Registry;
 use crate::succession;
 use crate::transport::{FrameHandler, Inbound, Link};
 use crate::wire::{
-    Announcement, AppendMessage, Beat, EndAnswer, Frame, Kind, Outgoing, Role, SnapshotMessage,
-    Status, TransferMessage, VoteAnswer, VoteMessage,
+    Announcement, AppendMessage, Beat, EndAnswer, Frame, Kind, Outgoing, Purpose, Role,
+    SnapshotMessage, Status, TransferMessage, VoteAnswer, VoteMessage,
 };
 
 /// Longest wait for a group that a peer asks about before it is open here.
@@ -48,9 +48,11 @@ pub(crate) struct NodeInbound {
 
 impl Inbound for NodeInbound {
     fn connected(&self, link: &Arc<Link>) -> Box<dyn FrameHandler> {
-        self.leaderships.greet(link);
-        self.incomplete.greet(link);
-        tokio::spawn(reset_backoff(self.registry.clone(), link.peer().id()));
+        if link.purpose() == Purpose::Main {
+            self.leaderships.greet(link);
+            self.incomplete.greet(link);
+            tokio::spawn(reset_backoff(self.registry.clone(), link.peer().id()));
+        }
         Box::new(Connection { node: self.clone(), link: link.clone(), lanes: HashMap::new() })
     }
 }
@@ -79,6 +81,9 @@ impl FrameHandler for Connection {
         };
         if frame.role != expected {
             return Err(DecodeError("frame role for its kind"));
+        }
+        if self.link.purpose() == Purpose::CatchUp && frame.kind != Kind::Append {
+            return Err(DecodeError("other than entries on a connection to catch up"));
         }
         match frame.kind {
             Kind::Append => {

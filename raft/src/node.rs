@@ -266,7 +266,7 @@ impl RaftNode {
     pub fn counts(&self) -> NodeCounts {
         let groups = self.inner.registry.all();
         let led = groups.iter().filter(|group| group.status().borrow().is_leader).count();
-        self.inner.counts.read(groups.len(), led)
+        self.inner.counts.read(groups.len(), led, self.inner.transport.pace().sent_bytes())
     }
 
     /// Serves calls by `handler` from now on.

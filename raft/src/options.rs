@@ -88,6 +88,8 @@ pub struct Limits {
     pub receive_bytes_max: usize,
     /// Unanswered bytes of one group's replication to one peer.
     pub pipeline_bytes_max: usize,
+    /// Old entries sent to replicas that were away, of all groups together, in bytes per second.
+    pub catch_up_bytes_per_s: u64,
     /// Connections that have not yet said who they are.
     pub hellos_max: usize,
 }
@@ -112,6 +114,7 @@ impl Default for Limits {
             send_bytes_max: 64 << 20,
             receive_bytes_max: 64 << 20,
             pipeline_bytes_max: 16 << 20,
+            catch_up_bytes_per_s: 128 << 20,
             hellos_max: 64,
         }
     }
@@ -146,6 +149,7 @@ impl NodeOptions {
                     && limits.send_bytes_max > 0
                     && limits.receive_bytes_max > 0
                     && limits.pipeline_bytes_max > 0
+                    && limits.catch_up_bytes_per_s > 0
                     && limits.hellos_max > 0,
                 "limits must be above 0",
             ),
@@ -168,12 +172,6 @@ impl Timing {
 
     pub(crate) fn peer_dead(&self) -> Duration {
         Duration::from_millis(self.peer_dead_ms)
-    }
-
-    /// For how long the echo of a heartbeat says that its peer elects nobody else: a tenth less than
-    /// a peer waits before it takes this node for dead, for clocks that run apart.
-    pub(crate) fn lease(&self) -> Duration {
-        self.peer_dead() * 9 / 10
     }
 
     pub(crate) fn settle(&self) -> Duration {

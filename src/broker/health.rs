@@ -66,6 +66,7 @@ impl LiveAdmin {
             elections_won: counts.elections_won,
             transfers_made: counts.transfers_made,
             transfers_failed: counts.transfers_failed,
+            catch_up_bytes: counts.catch_up_bytes,
             ..ReplicationSample::default()
         };
         let peers = self.raft.peers().borrow().clone();

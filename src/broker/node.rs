@@ -393,6 +393,7 @@ async fn start_raft(
         settle_ms: config.raft.settle_ms,
         ..raft.timing
     };
+    raft.limits.catch_up_bytes_per_s = config.raft.catch_up_bytes_per_s;
     let hard_states = disk.hard_states.clone();
     RaftNode::start(raft, listener.into_std()?, hard_states)
         .await

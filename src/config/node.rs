@@ -109,11 +109,18 @@ pub struct RaftConfig {
     /// A node that was back for so long leads again what it is preferred for, not before twice as long after
     /// it was lost, ms.
     pub settle_ms: u64,
+    /// Old records sent to replicas that were away, of all partitions together, bytes per second.
+    pub catch_up_bytes_per_s: u64,
 }
 
 impl Default for RaftConfig {
     fn default() -> Self {
-        Self { heartbeat_ms: 100, peer_dead_ms: 500, settle_ms: 5_500 }
+        Self {
+            heartbeat_ms: 100,
+            peer_dead_ms: 500,
+            settle_ms: 5_500,
+            catch_up_bytes_per_s: 128 << 20,
+        }
     }
 }
 

@@ -266,6 +266,7 @@ fn check_ranges(file: &FileConfig) -> Result<(), ConfigError> {
         ("raft.heartbeat_ms", raft.heartbeat_ms, 10, 10_000),
         ("raft.peer_dead_ms", raft.peer_dead_ms, raft.heartbeat_ms * 2 + 1, 120_000),
         ("raft.settle_ms", raft.settle_ms, 100, 86_400_000),
+        ("raft.catch_up_bytes_per_s", raft.catch_up_bytes_per_s, KIB, u64::MAX),
         ("storage.segment_bytes", storage.segment_bytes, 64 * KIB, 2 * GIB - 1),
         ("storage.index_interval_bytes", u64::from(storage.index_interval_bytes), 64, GIB),
         ("storage.open_segments_max", storage.open_segments_max as u64, 0, 1_000_000),

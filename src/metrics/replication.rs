@@ -24,6 +24,8 @@ pub struct ReplicationSample {
     pub transfers_made: u64,
     /// Leaderships that it meant to hand over and could not.
     pub transfers_failed: u64,
+    /// Old entries sent to replicas that were away, bytes.
+    pub catch_up_bytes: u64,
     /// The other nodes.
     pub peers: Vec<PeerSample>,
     /// Entries that the voter furthest behind lacks, over the partitions that this node leads.
@@ -59,6 +61,7 @@ pub(super) struct ReplicationMetrics {
     elections_won: Counter,
     transfers_made: Counter,
     transfers_failed: Counter,
+    catch_up_bytes: Counter,
     peer_alive: Family<PeerLabel, Gauge>,
     peer_round_trip: Family<PeerLabel, Gauge<f64, AtomicU64>>,
     lag_max: Gauge,
@@ -107,6 +110,11 @@ impl ReplicationMetrics {
                 "Leaderships that the node they were meant for did not get",
                 &new.transfers_failed,
             ),
+            (
+                "catch_up_bytes",
+                "Old entries sent by this node to replicas that were away",
+                &new.catch_up_bytes,
+            ),
         ] {
             registry.register(name, help, counter.clone());
         }
@@ -131,6 +139,7 @@ impl ReplicationMetrics {
             (&self.elections_won, sample.elections_won),
             (&self.transfers_made, sample.transfers_made),
             (&self.transfers_failed, sample.transfers_failed),
+            (&self.catch_up_bytes, sample.catch_up_bytes),
         ] {
             counter.inner().store(value, Ordering::Relaxed);
         }

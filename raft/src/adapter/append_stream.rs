@@ -1,36 +1,47 @@
 //! Pipelined replication to one peer: requests go out while earlier ones wait for their answers.
 //!
-//! **Invariant:** requests leave in the order of the input, and answers are yielded in that order.
-//! The input is polled before any error is yielded: openraft waits out its backoff inside that poll,
-//! and would otherwise spin on a peer that is away.
+//! A replica that is far behind is sent what it missed on a connection of its own and at a bounded rate
+//! (see `Transport::pace`), until it is near the end.
+//!
+//! **Invariant:** requests leave in the order of the input, and answers are yielded in that order: before
+//! the connection changes, everything that went over the other one is answered.
+//! **Invariant:** the input is polled before any error is yielded: openraft waits out its backoff inside
+//! that poll, and would otherwise spin on a peer that is away.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use openraft::base::BoxStream;
 use openraft::errors::RPCError;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::network::unreachable;
 use super::types::*;
-use crate::id::GroupId;
-use crate::transport::{Link, LinkError, Pending};
+use crate::entry::Payload;
+use crate::id::{GroupId, NodeId};
+use crate::transport::{Link, LinkError, Pending, Transport};
 use crate::wire::{AppendAnswer, AppendMessage, Kind, Outgoing};
 
 /// Requests without an answer, at most: what openraft's receiving side holds as well.
 const IN_FLIGHT_MAX: usize = 64;
+/// A replica is far behind if it lacks so many entries that are committed, beside those of a request.
+const FAR_ENTRIES: u64 = 128;
+/// And if so many bytes of a request are committed already.
+const FAR_BYTES: usize = 1 << 20;
 
 /// What a stream needs to begin.
 pub(super) struct AppendStream<S> {
     pub(super) input: S,
-    pub(super) link: Option<Arc<Link>>,
+    pub(super) transport: Arc<Transport>,
+    pub(super) target: NodeId,
     pub(super) group: GroupId,
     pub(super) kind: Kind,
-    pub(super) session: u32,
+    pub(super) sessions: Arc<AtomicU32>,
     pub(super) deadline: Duration,
-    pub(super) bytes_max: usize,
 }
 
 struct InFlight {
@@ -39,8 +50,20 @@ struct InFlight {
     until: Instant,
 }
 
+/// The connection that requests go over, and the session that the peer knows them by.
+struct Route {
+    link: Option<Arc<Link>>,
+    session: u32,
+    is_catch_up: bool,
+}
+
 struct Running<S> {
     stream: AppendStream<S>,
+    route: Route,
+    /// To be sent over the other connection.
+    held: Option<AppendRequest>,
+    /// When the next request may be sent to a replica that is far behind.
+    turn: Option<oneshot::Receiver<()>>,
     in_flight: VecDeque<InFlight>,
     bytes: usize,
     input_ended: bool,
@@ -54,14 +77,39 @@ where
 {
     /// The answers. Ends with the input, or after the first one that is not a match.
     pub(super) fn run(self) -> BoxStream<'static, Item> {
-        let running =
-            Running { stream: self, in_flight: VecDeque::new(), bytes: 0, input_ended: false };
+        let running = Running {
+            route: self.route(false),
+            stream: self,
+            held: None,
+            turn: None,
+            in_flight: VecDeque::new(),
+            bytes: 0,
+            input_ended: false,
+        };
         Box::pin(stream::unfold(Some(running), |running| async move {
             let mut running = running?;
             let item = running.next().await?;
             let goes_on = matches!(item, Ok(Ok(_)));
             Some((item, goes_on.then_some(running)))
         }))
+    }
+
+    fn route(&self, is_catch_up: bool) -> Route {
+        let peer = self.transport.peer(self.target);
+        // Where there is no second connection just now, the first serves.
+        let second = peer.as_ref().filter(|_| is_catch_up).and_then(|peer| peer.catch_up_link());
+        let link = second.or_else(|| peer.and_then(|peer| peer.link()));
+        Route { link, session: self.sessions.fetch_add(1, Ordering::Relaxed), is_catch_up }
+    }
+
+    /// The next request, in its turn.
+    async fn pull(&mut self, turn: &mut Option<oneshot::Receiver<()>>) -> Option<AppendRequest> {
+        if let Some(turn) = turn {
+            // Fails only while the runtime shuts down.
+            let _ = turn.await;
+        }
+        *turn = None;
+        self.input.next().await
     }
 }
 
@@ -70,10 +118,18 @@ where
     S: Stream<Item = AppendRequest> + Send + Unpin + 'static,
 {
     async fn next(&mut self) -> Option<Item> {
+        let bytes_max = self.stream.transport.limits().pipeline_bytes_max;
         loop {
-            let has_room =
-                self.in_flight.len() < IN_FLIGHT_MAX && self.bytes < self.stream.bytes_max;
-            let may_send = !self.input_ended && has_room;
+            if self.in_flight.is_empty()
+                && let Some(request) = self.held.take()
+            {
+                self.route = self.stream.route(!self.route.is_catch_up);
+                if let Err(error) = self.send(request).await {
+                    return Some(Err(unreachable(error)));
+                }
+            }
+            let has_room = self.in_flight.len() < IN_FLIGHT_MAX && self.bytes < bytes_max;
+            let may_send = !self.input_ended && self.held.is_none() && has_room;
             if !may_send && self.in_flight.is_empty() {
                 return None;
             }
@@ -84,8 +140,11 @@ where
                     self.bytes -= answered.map_or(0, |request| request.bytes);
                     return Some(answer.map_err(unreachable));
                 }
-                request = self.stream.input.next(), if may_send => match request {
+                request = self.stream.pull(&mut self.turn), if may_send => match request {
                     None => self.input_ended = true,
+                    Some(request) if self.is_catch_up(&request) != self.route.is_catch_up => {
+                        self.held = Some(request);
+                    }
                     Some(request) => {
                         if let Err(error) = self.send(request).await {
                             return Some(Err(unreachable(error)));
@@ -96,13 +155,27 @@ where
         }
     }
 
+    /// Whether a request goes over the second connection.
+    fn is_catch_up(&self, request: &AppendRequest) -> bool {
+        let is_paced = self.stream.kind == Kind::Append && self.stream.group != GroupId::METADATA;
+        if request.entries.is_empty() || !is_paced {
+            return self.route.is_catch_up;
+        }
+        match left(request) {
+            None => false,
+            Some(left) if left >= FAR_ENTRIES => true,
+            Some(_) => self.route.is_catch_up || bytes_of(request) >= FAR_BYTES,
+        }
+    }
+
     async fn send(&mut self, request: AppendRequest) -> Result<(), LinkError> {
-        let AppendStream { link, group, kind, session, deadline, .. } = &self.stream;
-        let link = link.as_ref().ok_or(LinkError::Closed)?;
+        let AppendStream { group, kind, deadline, transport, .. } = &self.stream;
+        let link = self.route.link.as_ref().ok_or(LinkError::Closed)?;
         let until = Instant::now() + *deadline;
+        let left = left(&request);
         let head_len = AppendMessage::head_len(request.entries.len());
         let message = AppendMessage {
-            session: *session,
+            session: self.route.session,
             vote: from_vote(&request.vote),
             prev: request.prev_log_id.as_ref().map(from_log_id),
             commit: request.leader_commit.as_ref().map(from_log_id),
@@ -115,10 +188,28 @@ where
             Kind::Probe => link.ask_urgent(frame, *deadline)?,
             _ => link.ask(frame, *deadline).await?,
         };
+        if self.route.is_catch_up {
+            self.turn = Some(transport.pace().turn(bytes, left.unwrap_or(0)));
+        }
         self.bytes += bytes;
         self.in_flight.push_back(InFlight { pending, bytes, until });
         Ok(())
     }
+}
+
+/// How many entries that are committed a replica lacks beside those of a request. `None` where not all
+/// of the request are committed, and it helps to commit them.
+fn left(request: &AppendRequest) -> Option<u64> {
+    let last = request.entries.last()?.log_id.index;
+    request.leader_commit.as_ref()?.index.checked_sub(last)
+}
+
+fn bytes_of(request: &AppendRequest) -> usize {
+    let data = request.entries.iter().map(|entry| match &entry.payload {
+        Payload::Data(data) => data.bytes.len(),
+        Payload::Blank | Payload::Membership(_) => 0,
+    });
+    data.sum()
 }
 
 /// The answer to the oldest request, which the caller then removes.

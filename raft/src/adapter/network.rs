@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -147,12 +147,12 @@ impl RaftNetworkV2<C> for Network {
         };
         let stream = AppendStream {
             input,
-            link: transport.link(self.target),
+            transport: transport.clone(),
+            target: self.target,
             group: self.factory.group,
             kind: self.append_kind,
-            session: self.factory.sessions.fetch_add(1, Ordering::Relaxed),
+            sessions: self.factory.sessions.clone(),
             deadline,
-            bytes_max: transport.limits().pipeline_bytes_max,
         };
         Box::pin(std::future::ready(Ok(stream.run())))
     }

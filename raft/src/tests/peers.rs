@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::cluster::*;
-use crate::wire::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION};
+use crate::wire::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION, Purpose};
 use crate::*;
 
 /// Node 2 alone, with node 1 in its list: node 1 is for the test to play.
@@ -34,7 +34,14 @@ async fn say_hello(home: &Home, hello: &Hello) -> (TcpStream, HelloAnswer) {
 
 fn right_hello() -> Hello {
     let cluster = cluster_id().to_string();
-    Hello { version: PROTOCOL_VERSION, from: NodeId(1), to: NodeId(2), cluster }
+    Hello {
+        version: PROTOCOL_VERSION,
+        from: NodeId(1),
+        patience_ms: 500,
+        to: NodeId(2),
+        purpose: Purpose::Main,
+        cluster,
+    }
 }
 
 async fn closed(mut socket: TcpStream) {

@@ -59,13 +59,13 @@ async fn greet(
     let hello = async {
         socket.set_nodelay(true)?;
         let known = |node| transport.peer(node).is_some();
-        handshake::accept(&mut socket, transport.me(), transport.cluster(), known).await
+        handshake::accept(&mut socket, &transport.identity(), known).await
     };
     let heard = tokio::time::timeout(transport.timing().connect(), hello).await;
     match heard.unwrap_or(Err(HelloError::Timeout)) {
-        Ok(node) => {
-            if let Some(peer) = transport.peer(node) {
-                transport.attach(&peer, socket);
+        Ok(acquaintance) => {
+            if let Some(peer) = transport.peer(acquaintance.node) {
+                transport.attach(&peer, socket, &acquaintance);
             }
         }
         // A peer that knocks: it wanted to know whether anybody listens.

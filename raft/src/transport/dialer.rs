@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::handshake::{self, HelloError};
+use super::handshake::{self, Acquaintance, HelloError};
 use super::log_gate::LogGate;
 use super::peer::Peer;
 use super::switchboard::Transport;
+use crate::wire::Purpose;
 
 /// Pauses between attempts: the first and the longest. The longest bounds how long a peer that
 /// came back waits for us. A refusal is a mistake in somebody's configuration: that pause is longer.
@@ -42,11 +43,13 @@ async fn keep_connected(transport: &Arc<Transport>, peer: &Arc<Peer>) {
     let mut pause = PAUSE_FIRST;
     loop {
         let address = addresses.borrow_and_update().clone();
-        let attempt =
-            tokio::time::timeout(transport.timing().connect(), dial(transport, peer, &address));
-        match attempt.await.unwrap_or(Err(HelloError::Timeout)) {
-            Ok(socket) => {
-                transport.attach(peer, socket).ended().await;
+        match dial(transport, peer, &address, Purpose::Main).await {
+            Ok((socket, acquaintance)) => {
+                let link = transport.attach(peer, socket, &acquaintance);
+                tokio::select! {
+                    () = link.ended() => {}
+                    () = keep_catch_up(transport, peer, &address) => {}
+                }
                 pause = PAUSE_FIRST;
             }
             Err(error) => {
@@ -64,6 +67,21 @@ async fn keep_connected(transport: &Arc<Transport>, peer: &Arc<Peer>) {
                 let _ = tokio::time::timeout(step, addresses.changed()).await;
             }
         }
+    }
+}
+
+/// The second connection, while the first stands. Never returns.
+async fn keep_catch_up(transport: &Arc<Transport>, peer: &Arc<Peer>, address: &str) {
+    loop {
+        match dial(transport, peer, address, Purpose::CatchUp).await {
+            Ok((socket, acquaintance)) => {
+                transport.attach(peer, socket, &acquaintance).ended().await;
+            }
+            Err(error) => {
+                tracing::debug!(peer = %peer.id(), %address, %error, "no connection to catch up on");
+            }
+        }
+        tokio::time::sleep(PAUSE_MAX).await;
     }
 }
 
@@ -96,9 +114,19 @@ fn note_refusal(transport: &Arc<Transport>, peer: &Arc<Peer>, error: &HelloError
     }
 }
 
-async fn dial(transport: &Transport, peer: &Peer, address: &str) -> Result<TcpStream, HelloError> {
-    let mut socket = TcpStream::connect(address).await?;
-    socket.set_nodelay(true)?;
-    handshake::dial(&mut socket, transport.me(), peer.id(), transport.cluster()).await?;
-    Ok(socket)
+async fn dial(
+    transport: &Transport,
+    peer: &Peer,
+    address: &str,
+    purpose: Purpose,
+) -> Result<(TcpStream, Acquaintance), HelloError> {
+    let greeted = async {
+        let mut socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        let me = transport.identity();
+        let acquaintance = handshake::dial(&mut socket, &me, peer.id(), purpose).await?;
+        Ok((socket, acquaintance))
+    };
+    let heard = tokio::time::timeout(transport.timing().connect(), greeted).await;
+    heard.unwrap_or(Err(HelloError::Timeout))
 }

@@ -1,6 +1,7 @@
 //! Both sides of a hello, over a socket.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::codec::DecodeError;
 use crate::id::{ClusterId, NodeId};
-use crate::wire::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION};
+use crate::wire::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION, Purpose};
 
 /// A hello that led to no connection.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,27 @@ pub(super) enum HelloError {
     Timeout,
 }
 
+/// This node, as it introduces itself.
+pub(super) struct Identity<'a> {
+    pub(super) node: NodeId,
+    pub(super) cluster: &'a ClusterId,
+    pub(super) patience: Duration,
+}
+
+impl Identity<'_> {
+    fn patience_ms(&self) -> u32 {
+        u32::try_from(self.patience.as_millis()).unwrap_or(u32::MAX)
+    }
+}
+
+/// A connection on which both sides are welcome.
+pub(super) struct Acquaintance {
+    pub(super) node: NodeId,
+    pub(super) purpose: Purpose,
+    /// For how long the peer hears nothing before it takes this node for dead.
+    pub(super) patience: Duration,
+}
+
 async fn read_side(socket: &mut TcpStream) -> Result<(u16, bytes::Bytes), HelloError> {
     let mut prefix = [0; Hello::PREFIX_LEN];
     socket.read_exact(&mut prefix).await?;
@@ -32,56 +54,69 @@ async fn read_side(socket: &mut TcpStream) -> Result<(u16, bytes::Bytes), HelloE
     Ok((version, rest.freeze()))
 }
 
-/// Says hello as `me` to `to`; an error where it is not welcome there.
+/// Says hello to `to`; an error where it is not welcome there.
 pub(super) async fn dial(
     socket: &mut TcpStream,
-    me: NodeId,
+    me: &Identity<'_>,
     to: NodeId,
-    cluster: &ClusterId,
-) -> Result<(), HelloError> {
-    let cluster = cluster.to_string();
-    let hello = Hello { version: PROTOCOL_VERSION, from: me, to, cluster };
+    purpose: Purpose,
+) -> Result<Acquaintance, HelloError> {
+    let hello = Hello {
+        version: PROTOCOL_VERSION,
+        from: me.node,
+        patience_ms: me.patience_ms(),
+        to,
+        purpose,
+        cluster: me.cluster.to_string(),
+    };
     socket.write_all(&hello.to_bytes()).await?;
     let (version, rest) = read_side(socket).await?;
+    // What another version answers is not known, but for its head.
+    if version != PROTOCOL_VERSION {
+        let text = format!("protocol {version} is spoken there, {PROTOCOL_VERSION} here");
+        return Err(HelloError::Refused(text));
+    }
     let answer = HelloAnswer::from_rest(version, rest)?;
     if let Some((code, reason)) = answer.refusal {
         return Err(HelloError::Refused(format!("the peer refused ({code:?}): {reason}")));
     }
-    if answer.version != PROTOCOL_VERSION || answer.from != to {
-        let text = format!("node {} of protocol {} answered", answer.from, answer.version);
-        return Err(HelloError::Refused(text));
+    if answer.from != to {
+        return Err(HelloError::Refused(format!("node {} answered", answer.from)));
     }
-    Ok(())
+    Ok(Acquaintance { node: to, purpose, patience: millis(answer.patience_ms) })
 }
 
-/// Hears a hello; the node that said it, which `known` must know.
+/// Hears a hello of a node that `known` must know.
 pub(super) async fn accept(
     socket: &mut TcpStream,
-    me: NodeId,
-    cluster: &ClusterId,
+    me: &Identity<'_>,
     known: impl Fn(NodeId) -> bool,
-) -> Result<NodeId, HelloError> {
+) -> Result<Acquaintance, HelloError> {
     let (version, rest) = read_side(socket).await?;
     let verdict = if version == PROTOCOL_VERSION {
         let hello = Hello::from_rest(version, rest)?;
-        judge(&hello, me, cluster, known).map(|()| hello.from)
+        judge(&hello, me, known)
     } else {
         let text = format!("protocol {version} is not spoken here, {PROTOCOL_VERSION} is");
         Err((HelloRefusal::Version, text))
     };
     let refusal = verdict.as_ref().err().cloned();
-    let answer = HelloAnswer { version: PROTOCOL_VERSION, from: me, refusal };
+    let patience_ms = me.patience_ms();
+    let answer = HelloAnswer { version: PROTOCOL_VERSION, from: me.node, patience_ms, refusal };
     socket.write_all(&answer.to_bytes()).await?;
     verdict.map_err(|(_, reason)| HelloError::Refused(reason))
 }
 
+fn millis(ms: u32) -> Duration {
+    Duration::from_millis(u64::from(ms))
+}
+
 fn judge(
     hello: &Hello,
-    me: NodeId,
-    cluster: &ClusterId,
+    me: &Identity<'_>,
     known: impl Fn(NodeId) -> bool,
-) -> Result<(), (HelloRefusal, String)> {
-    let from = hello.from;
+) -> Result<Acquaintance, (HelloRefusal, String)> {
+    let (from, cluster, me) = (hello.from, me.cluster, me.node);
     if hello.cluster != cluster.as_str() {
         let text = format!("node {from} is of cluster {:?}, not {cluster}", hello.cluster);
         Err((HelloRefusal::Cluster, text))
@@ -93,6 +128,7 @@ fn judge(
         let text = format!("node {from} dialed node {me}: the smaller id dials");
         Err((HelloRefusal::WrongDirection, text))
     } else {
-        Ok(())
+        let patience = millis(hello.patience_ms);
+        Ok(Acquaintance { node: from, purpose: hello.purpose, patience })
     }
 }

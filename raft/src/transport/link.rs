@@ -20,7 +20,7 @@ use super::peer::Peer;
 use super::queue::{Sealed, SendQueue};
 use crate::codec::DecodeError;
 use crate::options::Limits;
-use crate::wire::{Frame, FrameReader, HEADER_LEN, Outgoing, Role, Status};
+use crate::wire::{Frame, FrameReader, HEADER_LEN, Outgoing, Purpose, Role, Status};
 
 /// The least that a received request counts against the budget: bounds the number of tiny ones.
 const REQUEST_BYTES_MIN: usize = 1 << 10;
@@ -57,6 +57,7 @@ type Waiting = HashMap<u64, oneshot::Sender<Result<Frame, LinkError>>>;
 
 pub(crate) struct Link {
     peer: Arc<Peer>,
+    purpose: Purpose,
     since: Instant,
     queue: SendQueue,
     waiting: Mutex<Waiting>,
@@ -68,9 +69,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(peer: Arc<Peer>, limits: &Limits) -> Self {
+    pub(super) fn new(peer: Arc<Peer>, purpose: Purpose, limits: &Limits) -> Self {
         Self {
             peer,
+            purpose,
             since: Instant::now(),
             queue: SendQueue::new(limits.send_bytes_max),
             waiting: Mutex::default(),
@@ -84,6 +86,10 @@ impl Link {
 
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// When the connection was made.

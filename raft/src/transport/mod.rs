@@ -1,4 +1,6 @@
-//! One TCP connection per pair of nodes, and everything that two nodes say over it.
+//! One TCP connection per pair of nodes, and everything that two nodes say over it; and a second one,
+//! with budgets of its own, for entries that were committed long before: what a replica that was away
+//! is sent, at a bounded rate, never stands before what is written now.
 //!
 //! Who dials: **the node with the smaller id**. Both sides then ask and answer over that one
 //! connection. So no pair ever holds two connections that race, a connection is lost for both
@@ -19,10 +21,10 @@ mod dialer;
 mod handshake;
 mod link;
 mod log_gate;
+mod pace;
 mod peer;
 mod queue;
 mod switchboard;
 
 pub(crate) use link::{FrameHandler, Inbound, Link, LinkError, Pending};
-pub(crate) use peer::Peer;
 pub(crate) use switchboard::Transport;

@@ -18,17 +18,22 @@ use tokio::sync::watch;
 use super::link::Link;
 use crate::id::NodeId;
 use crate::status::PeerStatus;
+use crate::wire::Purpose;
 
 pub(crate) struct Peer {
     id: NodeId,
     address: watch::Sender<String>,
     link: Mutex<Option<Arc<Link>>>,
+    /// The connection for old entries. It lives no longer than the other.
+    catch_up: Mutex<Option<Arc<Link>>>,
     /// The instant that the counters below count from.
     started: Instant,
     /// Microseconds until the last frame, or until silence began to count; 0 at the start.
     heard_us: AtomicU64,
     /// Microseconds of silence before the connection that stands.
     away_us: AtomicU64,
+    /// Microseconds of silence after which the peer takes this node for dead, as it said last.
+    patience_us: AtomicU64,
     /// Whether a frame has ever come.
     was_heard: AtomicBool,
     /// Its port refused a connection after it was heard last.
@@ -46,9 +51,11 @@ impl Peer {
             id,
             address: watch::Sender::new(address),
             link: Mutex::default(),
+            catch_up: Mutex::default(),
             started: Instant::now(),
             heard_us: AtomicU64::new(0),
             away_us: AtomicU64::new(0),
+            patience_us: AtomicU64::new(u64::MAX),
             was_heard: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             echoed_us: AtomicU64::new(0),
@@ -76,9 +83,18 @@ impl Peer {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn catch_up_slot(&self) -> MutexGuard<'_, Option<Arc<Link>>> {
+        self.catch_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The connection, where one stands.
     pub(crate) fn link(&self) -> Option<Arc<Link>> {
         self.slot().clone().filter(|link| !link.is_closed())
+    }
+
+    /// The connection for old entries, where one stands.
+    pub(crate) fn catch_up_link(&self) -> Option<Arc<Link>> {
+        self.catch_up_slot().clone().filter(|link| !link.is_closed())
     }
 
     /// Whether `link` is the connection that stands.
@@ -86,24 +102,50 @@ impl Peer {
         self.slot().as_ref().is_some_and(|current| std::ptr::eq(&**current, link))
     }
 
-    pub(super) fn attach(&self, link: Arc<Link>) {
+    /// Takes over a connection to a peer that has `patience` with this node.
+    pub(super) fn attach(&self, link: Arc<Link>, patience: Duration) {
+        if link.purpose() == Purpose::CatchUp {
+            return self.attach_catch_up(link);
+        }
         let away = self.clock_us().saturating_sub(self.heard_us.load(Ordering::Relaxed));
         self.away_us.store(away, Ordering::Relaxed);
         self.heard();
         let old = {
             let mut slot = self.slot();
             self.echoed_us.store(0, Ordering::Relaxed);
+            self.patience_us.store(micros(patience), Ordering::Relaxed);
             slot.replace(link)
         };
-        if let Some(old) = old {
+        let catch_up = self.catch_up_slot().take();
+        for old in old.into_iter().chain(catch_up) {
+            old.close();
+        }
+    }
+
+    fn attach_catch_up(&self, link: Arc<Link>) {
+        // Held, so that it cannot stand without the other.
+        let main = self.slot();
+        if main.as_ref().is_none_or(|main| main.is_closed()) {
+            return link.close();
+        }
+        if let Some(old) = self.catch_up_slot().replace(link) {
             old.close();
         }
     }
 
     pub(super) fn detach(&self, link: &Arc<Link>) {
-        let mut slot = self.slot();
-        if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-            *slot = None;
+        let mut main = self.slot();
+        let is_in =
+            |slot: &Option<Arc<Link>>| slot.as_ref().is_some_and(|at| Arc::ptr_eq(at, link));
+        let is_main = is_in(&main);
+        if is_main {
+            *main = None;
+        }
+        let mut catch_up = self.catch_up_slot();
+        if (is_main || is_in(&catch_up))
+            && let Some(catch_up) = catch_up.take()
+        {
+            catch_up.close();
         }
     }
 
@@ -148,15 +190,22 @@ impl Peer {
         }
     }
 
-    /// Whether the peer has heard this node without a break from `since` until less than `lease` ago,
-    /// and with it what was announced at `announced`: it has helped to elect nobody else since.
-    pub(crate) fn vouches(&self, since: Instant, announced: Instant, lease: Duration) -> bool {
+    /// For how long the echo of a heartbeat says that the peer elects nobody else: a tenth less than it
+    /// waits before it takes this node for dead, for clocks that run apart.
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_micros(self.patience_us.load(Ordering::Relaxed)) * 9 / 10
+    }
+
+    /// Whether the peer has heard this node without a break from `since` until less than its
+    /// [lease](Self::lease) ago, and with it what was announced at `announced`: it has helped to elect
+    /// nobody else since.
+    pub(crate) fn vouches(&self, since: Instant, announced: Instant) -> bool {
         let echoed = self.echoed_us.load(Ordering::Relaxed);
         let Some(echoed) = echoed.checked_sub(1) else { return false };
         // Frames keep their order: whoever echoes a heartbeat has taken in what was sent before it.
         let sent = self.started + Duration::from_micros(echoed);
         sent >= announced
-            && sent.elapsed() < lease
+            && sent.elapsed() < self.lease()
             && self.link().is_some_and(|link| link.since() <= since)
     }
 

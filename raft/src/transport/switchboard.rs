@@ -7,7 +7,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::handshake::{Acquaintance, Identity};
 use super::link::{Inbound, Link};
+use super::pace::Pace;
 use super::peer::Peer;
 use super::{acceptor, dialer};
 use crate::id::{ClusterId, NodeId};
@@ -21,6 +23,7 @@ pub(crate) struct Transport {
     cluster: ClusterId,
     timing: Timing,
     limits: Limits,
+    pace: Arc<Pace>,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
     statuses: watch::Sender<Statuses>,
     inbound: OnceLock<Arc<dyn Inbound>>,
@@ -35,6 +38,7 @@ impl Transport {
             cluster: options.cluster.clone(),
             timing: options.timing.clone(),
             limits: options.limits.clone(),
+            pace: Pace::new(options.limits.catch_up_bytes_per_s),
             peers: RwLock::default(),
             statuses: watch::Sender::new(Statuses::default()),
             inbound: OnceLock::new(),
@@ -62,8 +66,9 @@ impl Transport {
         self.me
     }
 
-    pub(super) fn cluster(&self) -> &ClusterId {
-        &self.cluster
+    pub(super) fn identity(&self) -> Identity<'_> {
+        let patience = self.timing.peer_dead();
+        Identity { node: self.me, cluster: &self.cluster, patience }
     }
 
     pub(crate) fn timing(&self) -> &Timing {
@@ -72,6 +77,11 @@ impl Transport {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Turns to send old entries.
+    pub(crate) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     pub(crate) fn peer(&self, node: NodeId) -> Option<Arc<Peer>> {
@@ -109,16 +119,21 @@ impl Transport {
         self.refresh_statuses();
     }
 
-    /// Takes over a socket whose hello was accepted, in place of any older connection.
-    pub(super) fn attach(self: &Arc<Self>, peer: &Arc<Peer>, socket: TcpStream) -> Arc<Link> {
-        let link = Arc::new(Link::new(peer.clone(), &self.limits));
+    /// Takes over a socket whose hello was accepted, in place of any older connection for the same purpose.
+    pub(super) fn attach(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        socket: TcpStream,
+        acquaintance: &Acquaintance,
+    ) -> Arc<Link> {
+        let link = Arc::new(Link::new(peer.clone(), acquaintance.purpose, &self.limits));
         if *self.stop.borrow() {
             link.close();
             return link;
         }
         let (reading, writing) = socket.into_split();
-        peer.attach(link.clone());
-        tracing::info!(peer = %peer.id(), "peer connected");
+        peer.attach(link.clone(), acquaintance.patience);
+        tracing::info!(peer = %peer.id(), purpose = ?link.purpose(), "peer connected");
         let inbound = self.inbound.get().expect("connections come after the start");
         let handler = inbound.connected(&link);
         let writer = link.clone();

@@ -9,7 +9,7 @@ mod message;
 
 pub(crate) use append::{AppendAnswer, AppendMessage};
 pub(crate) use frame::{Frame, FrameReader, HEADER_LEN, Kind, Outgoing, Role, Status};
-pub(crate) use hello::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION};
+pub(crate) use hello::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION, Purpose};
 pub(crate) use message::{
     Announcement, Beat, EndAnswer, SnapshotMessage, TransferAnswer, TransferMessage, VoteAnswer,
     VoteMessage,
