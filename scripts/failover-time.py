@@ -22,7 +22,7 @@ from jackdaw_nodes import JackdawNode
 from kafka_nodes import KafkaNode
 from steady import PATIENCE_S, BrokerWatch, Steady, producer, running, wait
 
-TOPIC, FEW, INTERVAL_S, QUIET_S = "failover", 12, 0.02, 2
+TOPIC, FEW, INTERVAL_S, QUIET_S, PRODUCERS = "failover", 12, 0.02, 2, 10
 BARS_MS = {"median": 250, "99th percentile": 500, "largest": 1000}
 
 
@@ -38,10 +38,11 @@ class Few(Steady):
 
 
 class Many:
-    """The time that it takes to write to each of many partitions once."""
+    """The time that it takes to write to each of many partitions once. There are several producers, as each has no more
+    than five requests of one partition each under way to a broker: one alone would measure that."""
 
     def __init__(self, bootstrap, partitions):
-        self.partitions, self.producer = partitions, producer(bootstrap)
+        self.partitions, self.producers = partitions, [producer(bootstrap) for _ in range(PRODUCERS)]
 
     def __enter__(self):
         # Who leads each is known from then on.
@@ -58,8 +59,10 @@ class Many:
     def took_ms(self):
         begin = time.monotonic()
         for partition in range(self.partitions):
-            self.producer.produce(TOPIC, b"x" * 100, partition=partition, on_delivery=self.delivered)
-        self.producer.flush(PATIENCE_S)
+            chosen = self.producers[partition % PRODUCERS]
+            chosen.produce(TOPIC, b"x" * 100, partition=partition, on_delivery=self.delivered)
+        for one in self.producers:
+            one.flush(PATIENCE_S)
         return (time.monotonic() - begin) * 1000
 
     def around_a_kill(self, kill):

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::adapter::{
@@ -44,6 +45,8 @@ pub(crate) struct NodeInbound {
     pub(crate) incomplete: Arc<Incomplete>,
     pub(crate) calls: Arc<CallSlot>,
     pub(crate) room: Option<Room>,
+    /// Where what peers ask for is done; their connections have another.
+    pub(crate) runtime: Handle,
 }
 
 impl Inbound for NodeInbound {
@@ -51,7 +54,7 @@ impl Inbound for NodeInbound {
         if link.purpose() == Purpose::Main {
             self.leaderships.greet(link);
             self.incomplete.greet(link);
-            tokio::spawn(reset_backoff(self.registry.clone(), link.peer().id()));
+            self.runtime.spawn(reset_backoff(self.registry.clone(), link.peer().id()));
         }
         Box::new(Connection { node: self.clone(), link: link.clone(), lanes: HashMap::new() })
     }
@@ -94,25 +97,25 @@ impl FrameHandler for Connection {
             Kind::Vote | Kind::PreVote => {
                 let message = VoteMessage::decode(frame.body.clone())?;
                 let asked = Asked { link: self.link.clone(), permit, frame };
-                tokio::spawn(vote(self.node.clone(), asked, message));
+                self.node.runtime.spawn(vote(self.node.clone(), asked, message));
             }
             Kind::Snapshot => {
                 let message = SnapshotMessage::decode(frame.body.clone())?;
                 let asked = Asked { link: self.link.clone(), permit, frame };
-                tokio::spawn(snapshot(self.node.registry.clone(), asked, message));
+                self.node.runtime.spawn(snapshot(self.node.registry.clone(), asked, message));
             }
             Kind::Transfer => {
                 let message = TransferMessage::decode(frame.body.clone())?;
                 let asked = Asked { link: self.link.clone(), permit, frame };
-                tokio::spawn(transfer(self.node.registry.clone(), asked, message));
+                self.node.runtime.spawn(transfer(self.node.registry.clone(), asked, message));
             }
             Kind::End => {
                 let asked = Asked { link: self.link.clone(), permit, frame };
-                tokio::spawn(end(self.node.registry.clone(), asked));
+                self.node.runtime.spawn(end(self.node.registry.clone(), asked));
             }
             Kind::Call => {
                 let (calls, link) = (self.node.calls.clone(), self.link.clone());
-                tokio::spawn(async move {
+                self.node.runtime.spawn(async move {
                     calls.serve(&link, frame).await;
                     drop(permit);
                 });
@@ -136,8 +139,8 @@ impl FrameHandler for Connection {
 
 impl Connection {
     fn append(&mut self, group: GroupId, item: LaneItem) {
-        let NodeInbound { registry, room, .. } = &self.node;
-        let open = || Lane::open(registry.clone(), self.link.clone(), group, room.clone());
+        let NodeInbound { registry, room, runtime, .. } = &self.node;
+        let open = || Lane::open(runtime, registry.clone(), self.link.clone(), group, room.clone());
         let lane = self.lanes.entry(group).or_insert_with(open);
         // A lane lives as long as this sender; it fails only while the runtime shuts down.
         let _ = lane.send(item);
@@ -152,7 +155,7 @@ impl Connection {
         }
         let link = self.link.clone();
         let prev = message.prev;
-        tokio::spawn(async move {
+        self.node.runtime.spawn(async move {
             match probe(found.raft(), request(message), prev).await {
                 Ok(result) => answer_append(&link, Kind::Probe, group, id, result),
                 Err(reason) => refuse(&link, id, Status::Failed, &reason),

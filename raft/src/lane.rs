@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::adapter::{AppendError, AppendRequest, AppendResult, Fatal};
@@ -54,15 +55,16 @@ struct Session {
 }
 
 impl Lane {
-    /// Where to send appends to. The lane ends when that is dropped.
+    /// Where to send appends to. The lane, which runs in `runtime`, ends when that is dropped.
     pub(crate) fn open(
+        runtime: &Handle,
         registry: Arc<Registry>,
         link: Arc<Link>,
         group: GroupId,
         room: Option<Room>,
     ) -> mpsc::UnboundedSender<LaneItem> {
         let (sender, items) = mpsc::unbounded_channel();
-        tokio::spawn(Self { registry, link, group, room }.run(items));
+        runtime.spawn(Self { registry, link, group, room }.run(items));
         sender
     }
 

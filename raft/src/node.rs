@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::adapter::{
@@ -62,9 +62,7 @@ impl RaftNode {
     ) -> Result<Self, RaftError> {
         options.validate()?;
         let config = openraft_config(&options)?;
-        listener.set_nonblocking(true).map_err(RaftError::Network)?;
-        let listener = TcpListener::from_std(listener).map_err(RaftError::Network)?;
-        let transport = Transport::new(&options);
+        let transport = Transport::new(&options).map_err(RaftError::Network)?;
         let registry = Arc::new(Registry::default());
         let wake = Arc::new(Notify::new());
         let leaderships = Arc::new(Leaderships::new(&transport, wake.clone()));
@@ -76,9 +74,11 @@ impl RaftNode {
             incomplete: incomplete.clone(),
             calls: calls.clone(),
             room: options.room.clone(),
+            runtime: Handle::current(),
         };
-        transport.start(Arc::new(inbound), listener, &options.peers);
-        tokio::spawn(liveness::run(transport.clone()));
+        let started = transport.start(Arc::new(inbound), listener, &options.peers);
+        started.map_err(RaftError::Network)?;
+        transport.io().spawn(liveness::run(transport.clone()));
         tokio::spawn(touch_on_peer_change(transport.clone(), leaderships.clone()));
         let succession = Succession {
             transport: transport.clone(),

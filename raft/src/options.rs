@@ -25,6 +25,9 @@ pub struct NodeOptions {
     /// Asked before a leader's entries are taken: where it says no, they are refused, and the leader
     /// tries again later. `None`: there always is room.
     pub room: Option<Room>,
+    /// Connections to peers are served by a thread of their own, so that nothing else delays heartbeats; if
+    /// not, by the runtime that the node is started in, as a simulation needs it.
+    pub has_io_thread: bool,
 }
 
 /// What a leader asks this node to append.
@@ -124,7 +127,7 @@ impl NodeOptions {
     /// Options with default timing and limits.
     pub fn new(node: NodeId, cluster: ClusterId, peers: BTreeMap<NodeId, String>) -> Self {
         let (timing, limits) = (Timing::default(), Limits::default());
-        Self { node, cluster, peers, timing, limits, room: None }
+        Self { node, cluster, peers, timing, limits, room: None, has_io_thread: true }
     }
 
     pub(crate) fn validate(&self) -> Result<(), RaftError> {

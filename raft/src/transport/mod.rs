@@ -19,6 +19,7 @@
 mod acceptor;
 mod dialer;
 mod handshake;
+mod io_thread;
 mod link;
 mod log_gate;
 mod pace;

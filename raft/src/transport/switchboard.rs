@@ -1,6 +1,7 @@
 //! All peers of a node and the connections to them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use tokio::net::{TcpListener, TcpStream};
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::handshake::{Acquaintance, Identity};
+use super::io_thread::IoThread;
 use super::link::{Inbound, Link};
 use super::pace::Pace;
 use super::peer::Peer;
@@ -24,6 +26,7 @@ pub(crate) struct Transport {
     timing: Timing,
     limits: Limits,
     pace: Arc<Pace>,
+    io: IoThread,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
     statuses: watch::Sender<Statuses>,
     inbound: OnceLock<Arc<dyn Inbound>>,
@@ -32,34 +35,41 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(options: &NodeOptions) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(options: &NodeOptions) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
             me: options.node,
             cluster: options.cluster.clone(),
             timing: options.timing.clone(),
             limits: options.limits.clone(),
             pace: Pace::new(options.limits.catch_up_bytes_per_s),
+            io: if options.has_io_thread { IoThread::start()? } else { IoThread::shared() },
             peers: RwLock::default(),
             statuses: watch::Sender::new(Statuses::default()),
             inbound: OnceLock::new(),
             stop: watch::Sender::new(false),
             acceptor: Mutex::default(),
-        })
+        }))
     }
 
     /// Begins to listen and to dial. Called once.
     pub(crate) fn start(
         self: &Arc<Self>,
         inbound: Arc<dyn Inbound>,
-        listener: TcpListener,
+        listener: std::net::TcpListener,
         peers: &BTreeMap<NodeId, String>,
-    ) {
+    ) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let listener = {
+            let _here = self.io.handle().enter();
+            TcpListener::from_std(listener)?
+        };
         assert!(self.inbound.set(inbound).is_ok(), "a transport starts once");
         for (node, address) in peers {
             self.set_address(*node, address.clone());
         }
-        let acceptor = tokio::spawn(acceptor::run(self.clone(), listener));
+        let acceptor = self.io.spawn(acceptor::run(self.clone(), listener));
         *self.acceptor.lock().unwrap_or_else(PoisonError::into_inner) = Some(acceptor);
+        Ok(())
     }
 
     pub(crate) fn me(&self) -> NodeId {
@@ -77,6 +87,11 @@ impl Transport {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Where connections are served.
+    pub(crate) fn io(&self) -> &IoThread {
+        &self.io
     }
 
     /// Turns to send old entries.
@@ -115,7 +130,7 @@ impl Transport {
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         peers.insert(node, peer.clone());
         drop(peers);
-        tokio::spawn(dialer::run(self.clone(), peer));
+        self.io.spawn(dialer::run(self.clone(), peer));
         self.refresh_statuses();
     }
 
@@ -137,9 +152,9 @@ impl Transport {
         let inbound = self.inbound.get().expect("connections come after the start");
         let handler = inbound.connected(&link);
         let writer = link.clone();
-        tokio::spawn(async move { writer.write_loop(writing).await });
+        self.io.spawn(async move { writer.write_loop(writing).await });
         let (reader, transport) = (link.clone(), self.clone());
-        tokio::spawn(async move {
+        self.io.spawn(async move {
             reader.read_loop(reading, handler).await;
             reader.peer().detach(&reader);
             transport.refresh_statuses();
