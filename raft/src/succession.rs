@@ -9,7 +9,9 @@
 //!  └────────────────────── somebody leads ◄─────────────────────────┘
 //! ```
 //! The voters that live stand one after the other, a different one first for each group, so that a dead
-//! node's groups spread over the survivors and votes are not split.
+//! node's groups spread over the survivors and votes are not split. A node stands for a bounded number of
+//! groups at a time, and first for those where it is first: on a busy machine thousands of elections at once
+//! would all take longer than others wait for them.
 //!
 //! **Invariant:** as long as a leader lives and says that it leads, no voter that hears it helps anybody
 //! to depose it ([`admit`]), however long its group was idle: that is what makes it safe to answer
@@ -40,6 +42,9 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 /// at once, and a second candidate only makes it slower.
 const TURN_NEW: Duration = Duration::from_secs(1);
 const RETRY_NEW: Duration = Duration::from_secs(1);
+/// Elections that a node may have under way. An attempt counts until somebody leads, and no longer than
+/// the first retry takes: the voters may be away.
+const UNDER_WAY_MAX: usize = 256;
 /// Between two looks over all groups, so that a storm of changes costs one look, not one each.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// The pause is so many times what the look took where that is longer, up to the maximum: looking must
@@ -72,8 +77,34 @@ struct Orphan {
     release: Option<Instant>,
     /// When this node stands, if it has a vote.
     stand: Instant,
+    /// When it did last.
+    stood: Option<Instant>,
     /// How often it has.
     attempts: u32,
+}
+
+impl Orphan {
+    fn is_under_way(&self, now: Instant) -> bool {
+        self.stood.is_some_and(|stood| now < stood + RETRY_FIRST)
+    }
+
+    /// This node stands now; when it would again.
+    fn stands(&mut self, pace: Pace, turn: u32, now: Instant) {
+        let pause = (pace.retry * 2_u32.pow(self.attempts.min(8))).min(RETRY_LAST);
+        self.stand = now + pause.mul_f64(rand::random_range(0.75..1.25)) + pace.wait(turn);
+        self.attempts += 1;
+        self.release = None;
+        self.stood = Some(now);
+    }
+}
+
+/// A group that this node is due to stand for.
+struct Candidacy {
+    group: Group,
+    term: u64,
+    orphan: Orphan,
+    turn: u32,
+    pace: Pace,
 }
 
 /// How fast voters follow one another.
@@ -93,8 +124,8 @@ impl Pace {
         if is_new && preferred.is_some() { Self::NEW } else { Self::USUAL }
     }
 
-    fn wait(self, turn: Option<u32>) -> Duration {
-        self.turn * turn.unwrap_or(0)
+    fn wait(self, turn: u32) -> Duration {
+        self.turn * turn
     }
 }
 
@@ -104,8 +135,10 @@ enum Step {
     Nothing,
     /// Whoever led it no longer does: this replica may vote.
     Release,
-    /// As `Release`, and stand for election.
-    Stand,
+    /// As `Release`, and stand for election as soon as it can be.
+    Stand {
+        turn: u32,
+    },
 }
 
 impl Succession {
@@ -131,6 +164,7 @@ impl Succession {
     fn look(&self, watches: &mut HashMap<GroupId, Watch>) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let before = std::mem::take(watches);
+        let (mut due_to_stand, mut under_way) = (Vec::new(), 0);
         let heartbeat = self.transport.timing().heartbeat();
         for group in self.registry.all() {
             let (id, watched) = (group.id(), group.status());
@@ -143,7 +177,7 @@ impl Succession {
                 if self.leaderships.is_outdated(id, status.term) {
                     // Somebody leads a later term: whoever is asked to confirm this one says so.
                     tokio::spawn(async move { group.beat().await });
-                    next = earlier(next, Instant::now() + heartbeat);
+                    next = Some(earlier(next, Instant::now() + heartbeat));
                 }
                 continue;
             }
@@ -155,12 +189,36 @@ impl Succession {
             let of = (status.term, standing);
             let pace = Pace::of(&status, preferred);
             let (watch, step, due) = decide(old, of, turn, (heartbeat, pace), Instant::now());
-            next = due.map_or(next, |due| earlier(next, due));
-            if step != Step::Nothing {
-                // Not awaited: a group waits for its disk, and the others must not.
-                tokio::spawn(act(group.clone(), status.term, step));
+            next = due.map_or(next, |due| Some(earlier(next, due)));
+            match (watch, step) {
+                (Watch::Orphan(orphan), Step::Stand { turn }) => {
+                    let (group, term) = (group.clone(), status.term);
+                    due_to_stand.push(Candidacy { group, term, orphan, turn, pace });
+                }
+                (Watch::Orphan(orphan), step) => {
+                    under_way += usize::from(orphan.is_under_way(Instant::now()));
+                    if step == Step::Release {
+                        // Not awaited: a group waits for its disk, and the others must not.
+                        tokio::spawn(release(group.clone(), status.term));
+                    }
+                }
+                (Watch::Led, _) => {}
             }
             watches.insert(id, watch);
+        }
+        let may_begin = UNDER_WAY_MAX.saturating_sub(under_way);
+        if due_to_stand.len() > may_begin {
+            due_to_stand.sort_by_key(|candidacy| (candidacy.turn, candidacy.orphan.stand));
+            // The rest is looked at again when some of these have ended.
+            next = Some(earlier(next, Instant::now() + LOOK_PAUSE));
+        }
+        for Candidacy { group, term, mut orphan, turn, pace } in
+            due_to_stand.into_iter().take(may_begin)
+        {
+            orphan.stands(pace, turn, Instant::now());
+            next = Some(earlier(next, orphan.stand));
+            watches.insert(group.id(), Watch::Orphan(orphan));
+            tokio::spawn(stand(group, term));
         }
         next
     }
@@ -171,16 +229,19 @@ impl Succession {
     }
 }
 
-async fn act(group: Group, term: u64, step: Step) {
+/// Lets this replica vote for another than the leader of `term`.
+async fn release(group: Group, term: u64) {
     disable_lease(group.raft(), term).await;
-    if step == Step::Stand {
-        tracing::debug!(group = %group.id(), term, "standing for election");
-        group.elect().await;
-    }
 }
 
-fn earlier(known: Option<Instant>, other: Instant) -> Option<Instant> {
-    Some(known.map_or(other, |known| known.min(other)))
+async fn stand(group: Group, term: u64) {
+    release(group.clone(), term).await;
+    tracing::debug!(group = %group.id(), term, "standing for election");
+    group.elect().await;
+}
+
+fn earlier(known: Option<Instant>, other: Instant) -> Instant {
+    known.map_or(other, |known| known.min(other))
 }
 
 /// Whether a candidate's question may be put to this node's replica of `group`. Releases the lease of
@@ -242,20 +303,18 @@ fn decide(
     let mut orphan = match old {
         Some(Watch::Orphan(orphan)) if orphan.of == of => orphan,
         _ => {
-            let release = now + grace;
-            Orphan { of, release: Some(release), stand: release + pace.wait(turn), attempts: 0 }
+            let (release, wait) = (now + grace, pace.wait(turn.unwrap_or(0)));
+            Orphan { of, release: Some(release), stand: release + wait, stood: None, attempts: 0 }
         }
     };
-    let step = if turn.is_some() && now >= orphan.stand {
-        let pause = (pace.retry * 2_u32.pow(orphan.attempts.min(8))).min(RETRY_LAST);
-        orphan.stand = now + pause.mul_f64(rand::random_range(0.75..1.25)) + pace.wait(turn);
-        orphan.attempts += 1;
-        orphan.release = None;
-        Step::Stand
-    } else if orphan.release.take_if(|release| now >= *release).is_some() {
-        Step::Release
-    } else {
-        Step::Nothing
+    if let Some(turn) = turn
+        && now >= orphan.stand
+    {
+        return (Watch::Orphan(orphan), Step::Stand { turn }, None);
+    }
+    let step = match orphan.release.take_if(|release| now >= *release) {
+        Some(_) => Step::Release,
+        None => Step::Nothing,
     };
     let due = turn.map(|_| orphan.release.unwrap_or(orphan.stand));
     (Watch::Orphan(orphan), step, due)
@@ -275,6 +334,21 @@ mod tests {
     const BEAT: Duration = Duration::from_millis(100);
     const USUAL: (Duration, Pace) = (BEAT, Pace::USUAL);
     const GROUP: GroupId = GroupId { topic: 7, partition: 0 };
+
+    /// As [`decide`]; where the node is due to stand, it does.
+    fn decide_and_stand(
+        old: Option<Watch>,
+        of: (u64, Standing),
+        turn: Option<u32>,
+        timing: (Duration, Pace),
+        now: Instant,
+    ) -> (Watch, Step) {
+        let (mut watch, step, _) = decide(old, of, || turn, timing, now);
+        if let (Watch::Orphan(orphan), Step::Stand { turn }) = (&mut watch, step) {
+            orphan.stands(timing.1, turn, now);
+        }
+        (watch, step)
+    }
 
     fn status(voters: &[u64]) -> GroupStatus {
         let voters = Arc::new(voters.iter().map(|id| NodeId(*id)).collect());
@@ -329,25 +403,26 @@ mod tests {
     async fn a_dead_leader_is_succeeded_at_once_and_a_silent_one_after_a_grace() {
         let now = Instant::now();
         let gone = (5, Standing::Gone);
-        let (_, step, _) = decide(Some(Watch::Led), gone, || Some(0), USUAL, now);
-        assert_eq!(step, Step::Stand);
-        let (second, step, _) = decide(Some(Watch::Led), gone, || Some(1), USUAL, now);
+        let (_, step) = decide_and_stand(Some(Watch::Led), gone, Some(0), USUAL, now);
+        assert_eq!(step, Step::Stand { turn: 0 });
+        let (second, step) = decide_and_stand(Some(Watch::Led), gone, Some(1), USUAL, now);
         assert_eq!(step, Step::Release, "voters may vote before it is their own turn");
-        let (second, step, _) = decide(Some(second), gone, || Some(1), USUAL, now);
+        let (second, step) = decide_and_stand(Some(second), gone, Some(1), USUAL, now);
         assert_eq!(step, Step::Nothing, "they are told once");
-        let (_, step, _) = decide(Some(second), gone, || Some(1), USUAL, now + TURN);
-        assert_eq!(step, Step::Stand);
+        let (_, step) = decide_and_stand(Some(second), gone, Some(1), USUAL, now + TURN);
+        assert_eq!(step, Step::Stand { turn: 1 });
         let silent = (5, Standing::Unclaimed);
-        let (watch, step, _) = decide(Some(Watch::Led), silent, || Some(0), USUAL, now);
+        let (watch, step) = decide_and_stand(Some(Watch::Led), silent, Some(0), USUAL, now);
         assert_eq!(step, Step::Nothing);
-        let (_, step, _) = decide(Some(watch), silent, || Some(0), USUAL, now + 2 * BEAT);
-        assert_eq!(step, Step::Stand);
-        let (watch, step, _) = decide(None, (0, Standing::Vacant), || Some(0), USUAL, now);
-        assert_eq!(step, Step::Stand, "a new group");
-        let (watch, step, _) = decide(Some(watch), (0, Standing::Vacant), || Some(0), USUAL, now);
+        let (_, step) = decide_and_stand(Some(watch), silent, Some(0), USUAL, now + 2 * BEAT);
+        assert_eq!(step, Step::Stand { turn: 0 });
+        let (watch, step) = decide_and_stand(None, (0, Standing::Vacant), Some(0), USUAL, now);
+        assert_eq!(step, Step::Stand { turn: 0 }, "a new group");
+        let (watch, step) =
+            decide_and_stand(Some(watch), (0, Standing::Vacant), Some(0), USUAL, now);
         assert_eq!(step, Step::Nothing, "not again at once");
-        let (_, step, _) =
-            decide(Some(watch), (1, Standing::Led), || Some(0), USUAL, now + BEAT * 100);
+        let (_, step) =
+            decide_and_stand(Some(watch), (1, Standing::Led), Some(0), USUAL, now + BEAT * 100);
         assert_eq!(step, Step::Nothing);
     }
 
@@ -357,9 +432,9 @@ mod tests {
         let mut watch = None;
         let mut stood = Vec::new();
         for _ in 0..20_000 {
-            let (next, step, _) = decide(watch, (0, Standing::Vacant), || Some(0), USUAL, now);
+            let (next, step) = decide_and_stand(watch, (0, Standing::Vacant), Some(0), USUAL, now);
             watch = Some(next);
-            if step == Step::Stand {
+            if matches!(step, Step::Stand { .. }) {
                 stood.push(now);
             }
             now += Duration::from_millis(5);
@@ -375,16 +450,17 @@ mod tests {
         let vacant = (0, Standing::Vacant);
         let members = GroupStatus { last: Some(0), ..status(&[1, 2, 3]) };
         let pace = (BEAT, Pace::of(&members, Some(NodeId(1))));
-        let (first, step, _) = decide(None, vacant, || Some(0), pace, now);
-        assert_eq!(step, Step::Stand, "the preferred one stands at once");
-        let (_, step, _) = decide(Some(first), vacant, || Some(0), pace, now + RETRY_NEW / 2);
+        let (first, step) = decide_and_stand(None, vacant, Some(0), pace, now);
+        assert_eq!(step, Step::Stand { turn: 0 }, "the preferred one stands at once");
+        let (_, step) = decide_and_stand(Some(first), vacant, Some(0), pace, now + RETRY_NEW / 2);
         assert_eq!(step, Step::Nothing, "its first election may take a while");
-        let (second, step, _) = decide(None, vacant, || Some(1), pace, now);
+        let (second, step) = decide_and_stand(None, vacant, Some(1), pace, now);
         assert_eq!(step, Step::Release);
-        let (second, step, _) = decide(Some(second), vacant, || Some(1), pace, now + TURN_NEW / 2);
+        let (second, step) =
+            decide_and_stand(Some(second), vacant, Some(1), pace, now + TURN_NEW / 2);
         assert_eq!(step, Step::Nothing);
-        let (_, step, _) = decide(Some(second), vacant, || Some(1), pace, now + TURN_NEW);
-        assert_eq!(step, Step::Stand, "the preferred one does not come");
+        let (_, step) = decide_and_stand(Some(second), vacant, Some(1), pace, now + TURN_NEW);
+        assert_eq!(step, Step::Stand { turn: 1 }, "the preferred one does not come");
 
         let led_once = GroupStatus { last: Some(1), ..members.clone() };
         assert_eq!(Pace::of(&led_once, Some(NodeId(1))), Pace::USUAL);
