@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::adapter::disable_lease;
+use crate::adapter::{VOTE, disable_lease};
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
 use crate::leadership::{Leaderships, Standing};
@@ -42,8 +42,7 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 /// at once, and a second candidate only makes it slower.
 const TURN_NEW: Duration = Duration::from_secs(1);
 const RETRY_NEW: Duration = Duration::from_secs(1);
-/// Elections that a node may have under way. An attempt counts until somebody leads, and no longer than
-/// the first retry takes: the voters may be away.
+/// Elections that a node may have under way.
 const UNDER_WAY_MAX: usize = 256;
 /// Between two looks over all groups, so that a storm of changes costs one look, not one each.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
@@ -71,7 +70,8 @@ enum Watch {
 /// A group without a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Orphan {
-    /// The term, and what is known of its leader: a change of either begins anew.
+    /// The term, and what is known of its leader. Where either changes, as by an election, there is time
+    /// anew for others to lead.
     of: (u64, Standing),
     /// When voters may vote; `None` once they may.
     release: Option<Instant>,
@@ -84,8 +84,9 @@ struct Orphan {
 }
 
 impl Orphan {
+    /// Whether an attempt may still succeed.
     fn is_under_way(&self, now: Instant) -> bool {
-        self.stood.is_some_and(|stood| now < stood + RETRY_FIRST)
+        self.stood.is_some_and(|stood| now < stood + VOTE)
     }
 
     /// This node stands now; when it would again.
@@ -302,9 +303,22 @@ fn decide(
     let turn = turn();
     let mut orphan = match old {
         Some(Watch::Orphan(orphan)) if orphan.of == of => orphan,
-        _ => {
+        old => {
             let (release, wait) = (now + grace, pace.wait(turn.unwrap_or(0)));
-            Orphan { of, release: Some(release), stand: release + wait, stood: None, attempts: 0 }
+            let new = Orphan {
+                of,
+                release: Some(release),
+                stand: release + wait,
+                stood: None,
+                attempts: 0,
+            };
+            match old {
+                // Elections change the term: the next attempt is no earlier for it.
+                Some(Watch::Orphan(old)) if old.attempts > 0 => {
+                    Orphan { of, release: new.release, stand: new.stand.max(old.stand), ..old }
+                }
+                _ => new,
+            }
         }
     };
     if let Some(turn) = turn
@@ -442,6 +456,26 @@ mod tests {
         assert!((45..=75).contains(&stood.len()), "{} attempts in 100 s", stood.len());
         let last = stood.windows(2).last().unwrap();
         assert!(last[1] - last[0] <= RETRY_LAST.mul_f64(1.3));
+    }
+
+    #[tokio::test]
+    async fn a_term_that_an_election_began_brings_the_next_attempt_no_nearer() {
+        let now = Instant::now();
+        let gone = |term| (term, Standing::Gone);
+        let (watch, _) = decide_and_stand(Some(Watch::Led), gone(5), Some(0), USUAL, now);
+        let (watch, step) = decide_and_stand(Some(watch), gone(6), Some(0), USUAL, now);
+        assert_eq!(step, Step::Release, "those who stand later may be voted for");
+        let Watch::Orphan(orphan) = watch else { panic!("{watch:?}") };
+        assert!(orphan.is_under_way(now) && orphan.attempts == 1, "{orphan:?}");
+        let early = now + RETRY_FIRST.mul_f64(0.7);
+        let (watch, step) = decide_and_stand(Some(watch), gone(7), Some(0), USUAL, early);
+        assert_eq!(step, Step::Release);
+        let late = now + RETRY_FIRST.mul_f64(1.3);
+        let (_, step) = decide_and_stand(Some(watch), gone(7), Some(0), USUAL, late);
+        assert_eq!(step, Step::Stand { turn: 0 });
+        let (watch, _) = decide_and_stand(Some(watch), (7, Standing::Led), Some(0), USUAL, late);
+        let (_, step) = decide_and_stand(Some(watch), gone(7), Some(0), USUAL, late);
+        assert_eq!(step, Step::Stand { turn: 0 }, "a leader that came and went begins anew");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! openraft's settings for every group of a node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
 
@@ -10,7 +11,7 @@ use crate::options::NodeOptions;
 /// For the answer of a voter that is asked to confirm its leader; it comes behind the syncs under way.
 const CONFIRM_MS: u64 = 1_000;
 /// For the answer to a candidate, which syncs its vote before it asks, as the voter does before it answers.
-const VOTE_MS: u64 = 1_500;
+pub(crate) const VOTE: Duration = Duration::from_millis(1_500);
 /// A leader's lease, among voters and for writes. A year, because the time since a group was last heard of
 /// tells nothing here: nodes watch one another, and end the lease of a leader that is gone
 /// (`crate::succession`). Writes need no lease: a deposed leader commits none.
@@ -21,7 +22,7 @@ pub(crate) fn openraft_config(options: &NodeOptions) -> Result<Arc<Config>, Raft
     let config = Config {
         cluster_name: options.cluster.to_string(),
         heartbeat_interval: CONFIRM_MS,
-        election_timeout_min: VOTE_MS,
+        election_timeout_min: VOTE.as_millis() as u64,
         election_timeout_max: LEASE_MS,
         install_snapshot_timeout: timing.append_ms,
         // Groups have no timers: elections are called for by `crate::succession`, and the node's own

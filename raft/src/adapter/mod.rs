@@ -15,7 +15,7 @@ mod serve;
 mod types;
 
 pub(crate) use completion::{Completion, GroupSignals};
-pub(crate) use config::openraft_config;
+pub(crate) use config::{VOTE, openraft_config};
 pub(crate) use log::LogStore;
 pub(crate) use machine::{Machine, SnapshotBuilt};
 pub(crate) use network::NetworkFactory;
