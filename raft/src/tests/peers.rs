@@ -216,3 +216,27 @@ async fn options_are_checked() {
     let started = RaftNode::start(options, listener, Arc::<testing::MemHardState>::default()).await;
     assert!(matches!(started, Err(RaftError::Options(_))), "{started:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_busy_is_heard() {
+    let mut homes = homes(2);
+    let peers = addresses(&homes);
+    let dead = Timing::default().peer_dead_ms;
+    let busy = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let (busy, mut home) = (busy.unwrap(), homes.remove(0));
+    let (two, one) = (homes[0].start(peers.clone()).await, {
+        busy.spawn(async move { home.start(peers).await }).await.unwrap()
+    });
+    connected(&two, one.id()).await;
+    // Its only worker does nothing for anybody else.
+    let work = busy.spawn(async move { std::thread::sleep(Duration::from_millis(3 * dead)) });
+    let mut statuses = two.peers();
+    let lost = statuses.wait_for(|peers| !peers[&NodeId(1)].alive || peers[&NodeId(1)].dead);
+    tokio::select! {
+        _ = lost => panic!("a busy node was taken for dead"),
+        _ = work => {}
+    }
+    two.shutdown().await;
+    busy.spawn(async move { one.shutdown().await }).await.unwrap();
+    busy.shutdown_background();
+}
