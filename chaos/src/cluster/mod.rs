@@ -12,6 +12,7 @@
 
 mod binary;
 mod http;
+mod injection;
 mod network;
 mod node;
 mod options;
@@ -25,7 +26,8 @@ mod volume;
 
 pub use binary::find_binary;
 pub use http::{Answer, get, request};
-pub use network::{Network, Wire};
+pub use injection::{Injection, Sync};
+pub use network::{Hindrance, Network, Wire};
 pub use node::Node;
 pub use options::{ClusterOptions, Folder};
 pub use ports::{NodePorts, Ports};

@@ -27,6 +27,10 @@ impl Fault for CutPair {
         "cut-pair"
     }
 
+    fn nodes_may_lead(&self) -> bool {
+        true
+    }
+
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
         let there = Wire { from: self.one, to: self.other };
         let back = Wire { from: self.other, to: self.one };

@@ -3,13 +3,13 @@
 
 use anyhow::{Context, Result};
 
-use super::{Fault, LEADERS_DEADLINE};
-use crate::cluster::{Cluster, NodeId, busiest_leader};
+use super::{Fault, Victim};
+use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head.
 #[derive(Debug)]
 pub struct PauseLeader {
-    topic: String,
+    victim: Victim,
     paused: Option<NodeId>,
 }
 
@@ -17,7 +17,7 @@ impl PauseLeader {
     /// The busiest leader of `topic` at the time when the fault begins.
     #[must_use]
     pub fn of(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), paused: None }
+        Self { victim: Victim::Leader(topic.to_owned()), paused: None }
     }
 }
 
@@ -27,8 +27,7 @@ impl Fault for PauseLeader {
     }
 
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
-        let partitions = cluster.wait_led(&self.topic, LEADERS_DEADLINE)?;
-        let victim = busiest_leader(&partitions).context("no partition has a leader")?;
+        let victim = self.victim.find(cluster)?;
         cluster.node(victim).pause()?;
         self.paused = Some(victim);
         Ok(vec![victim])

@@ -9,6 +9,7 @@
 //! **Invariant:** a run's random choices come from its seed alone, and the report names the command
 //! that repeats them.
 
+mod all;
 mod around;
 mod controller_kill;
 mod cut_cable;
@@ -28,6 +29,7 @@ mod rolling_restart;
 mod screen;
 mod session;
 
+pub use all::all;
 pub use around::around;
 pub use controller_kill::controller_kill;
 pub use cut_cable::cut_cable;
