@@ -10,6 +10,10 @@ use super::{Answer, Commit, Committed, Event, Poll, ReadTo, Replica, Send, Span}
 /// All operations of a run, each kind in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
+    /// What random choices were drawn from.
+    pub seed: u64,
+    /// What repeats the run.
+    pub command: String,
     /// Names of producers that rule out duplicates and reordering.
     pub idempotent: Vec<String>,
     /// Sends.
@@ -64,7 +68,7 @@ impl History {
     /// Adds one event.
     pub fn push(&mut self, event: Event) {
         match event {
-            Event::Run { .. } => {}
+            Event::Run { seed, command, .. } => (self.seed, self.command) = (seed, command),
             Event::Producer { producer, idempotent } => {
                 if idempotent {
                     self.idempotent.push(producer);

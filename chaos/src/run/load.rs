@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::session::TOPIC;
 use crate::history::Recorder;
 use crate::workload::{
     Churn, GroupConsumer, GroupOptions, Producer, ProducerKind, ProducerOptions, Progress, Routing,
@@ -88,6 +87,13 @@ impl Cast {
     /// One that writes to each of 12 partitions every 20 ms, at [`STEADY_RATE_PER_S`]: for the measuring of
     /// write gaps.
     pub(super) const STEADY: Self = Self { partitions: 12, ..Self::ONE_PRODUCER };
+    /// Everybody, ready for nodes that fall silent.
+    pub(super) const ALL: Self = Self {
+        crew: Crew::All,
+        producer: IMPATIENT,
+        member: &[("socket.timeout.ms", "2000")],
+        ..Self::STEADY
+    };
     /// Both kinds of producers and a group member.
     pub(super) const FULL: Self = Self { crew: Crew::Few, ..Self::ONE_PRODUCER };
 }
@@ -98,6 +104,7 @@ pub(crate) const STEADY_RATE_PER_S: u32 = Cast::STEADY.partitions as u32 * 50;
 /// The clients at work.
 pub(super) struct Load {
     bootstrap: String,
+    topic: String,
     recorder: Arc<Recorder>,
     partitions: Vec<i32>,
     idempotent: Producer,
@@ -109,9 +116,11 @@ pub(super) struct Load {
 }
 
 impl Load {
+    /// Puts the clients to work on `topic`.
     pub(super) fn start(
         cast: Cast,
         bootstrap: &str,
+        topic: &str,
         rate_per_s: u32,
         recorder: &Arc<Recorder>,
     ) -> Result<Self> {
@@ -119,7 +128,7 @@ impl Load {
         let producer = |name: &str, kind, routing, rate_per_s| {
             let options = ProducerOptions {
                 bootstrap: bootstrap.to_owned(),
-                topic: TOPIC.to_owned(),
+                topic: topic.to_owned(),
                 partitions: partitions.clone(),
                 routing,
                 name: name.to_owned(),
@@ -132,7 +141,7 @@ impl Load {
         };
         let group = |group: &str, name: &str| GroupOptions {
             bootstrap: bootstrap.to_owned(),
-            topic: TOPIC.to_owned(),
+            topic: topic.to_owned(),
             group: group.to_owned(),
             name: name.to_owned(),
             commit_interval: COMMIT_INTERVAL,
@@ -141,6 +150,7 @@ impl Load {
         let (idempotent, others) = (ProducerKind::Idempotent, rate_per_s / OTHERS_SHARE);
         let mut load = Self {
             bootstrap: bootstrap.to_owned(),
+            topic: topic.to_owned(),
             recorder: recorder.clone(),
             partitions: partitions.clone(),
             idempotent: producer("p0", idempotent, Routing::InTurn, rate_per_s)?,
@@ -156,7 +166,7 @@ impl Load {
         }
         if cast.crew >= Crew::All {
             load.keyed = Some(producer("p2", idempotent, Routing::ByKey, others)?);
-            load.tail = Some(Tail::start(bootstrap, TOPIC, &partitions, "tail", recorder)?);
+            load.tail = Some(Tail::start(bootstrap, topic, &partitions, "tail", recorder)?);
             load.churn = Some(Churn::start(&group(CHURN_GROUP, "churn"), recorder)?);
         }
         Ok(load)
@@ -188,7 +198,7 @@ impl Load {
         }
         let found = read_committed(
             &self.bootstrap,
-            TOPIC,
+            &self.topic,
             GROUP,
             &self.partitions,
             &self.recorder,

@@ -14,11 +14,13 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::load::{Cast, Crew, Load};
-use super::{Report, RunOptions, Screen, measure};
-use crate::checkers::{Expectation, check};
+use super::report::READER;
+use super::{Report, RunOptions, Screen};
+use crate::checkers::Expectation;
 use crate::cluster::{Cluster, ClusterOptions, Folder, NodeId, VerifiedPartition};
 use crate::faults::{Draw, Entry, Fault};
-use crate::history::{Event, History, Outcome, Recorder, Replica};
+use crate::history::{Event, History, Recorder, Replica};
+use crate::page::page;
 use crate::workload::{Witness, create_topic, read_all};
 
 /// The topic that is written to.
@@ -73,7 +75,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let begun = Self::begin_idle(name, options, cast, screen)?.attempt(|session| {
             let bootstrap = session.cluster.bootstrap();
-            let load = Load::start(cast, &bootstrap, options.rate_per_s, &session.recorder)?;
+            let load = Load::start(cast, &bootstrap, TOPIC, options.rate_per_s, &session.recorder)?;
             load.progress().wait_every_partition(0, RESUME_DEADLINE)?;
             load.wait_commits(1)?;
             let (nodes, recorder) = (session.brokers(), &session.recorder);
@@ -311,8 +313,6 @@ impl<'a> Session<'a> {
             (self.repeat, self.start, self.ready_ms, load.is_some());
         let judged = judge(&mut cluster, &recorder, &partitions, (load, witness), screen);
         let judged = judged.map_err(|error| kept(error, &mut cluster, &repeat))?;
-        let history = &judged.history;
-        let outcomes = || history.sends.iter().map(|send| &send.outcome);
         let expected = if steady {
             let acknowledged_in_fault_min = ACKNOWLEDGED_IN_FAULT_MIN as usize;
             Expectation { acknowledged_min: ACKNOWLEDGED_MIN, acknowledged_in_fault_min }
@@ -320,29 +320,21 @@ impl<'a> Session<'a> {
             Expectation { acknowledged_min: options.rounds as usize, acknowledged_in_fault_min: 0 }
         };
         let mut report = Report {
-            repeat,
-            seed: options.seed,
-            start_ms: ms(start),
-            sent: history.sends.len(),
-            acknowledged: outcomes().filter(|one| matches!(one, Outcome::Ok { .. })).count(),
-            refused: outcomes().filter(|one| matches!(one, Outcome::Fail { .. })).count(),
-            unknown: outcomes().filter(|one| matches!(one, Outcome::Info { .. })).count(),
+            start_ms: Some(ms(start)),
             rebalances: judged.rebalances,
-            read: judged.read,
-            latency_ms: measure::latency(history),
-            faults: measure::faults(history, steady),
             ready_ms,
             catch_up_ms: judged.catch_up.map(ms),
-            replicas_compared: judged.replicas_compared,
-            findings: check(history, expected),
             missed: judged.missed,
-            passed: false,
-            folder: None,
+            ..Report::of(&judged.history, steady, expected)
         };
         bars(&mut report);
         report.passed = report.findings.is_empty() && report.missed.is_empty();
         if options.keep || !report.passed {
             report.folder = Some(cluster.keep().to_owned());
+        }
+        if let Some(path) = &options.page {
+            fs::write(path, page(&report, &judged.history))
+                .with_context(|| format!("writing {}", path.display()))?;
         }
         Ok(report)
     }
@@ -351,9 +343,7 @@ impl<'a> Session<'a> {
 struct Judged {
     history: History,
     rebalances: Option<u64>,
-    read: u64,
     catch_up: Option<Duration>,
-    replicas_compared: usize,
     missed: Vec<String>,
 }
 
@@ -373,21 +363,15 @@ fn judge(
     let catch_up = cluster.wait_caught_up(TOPIC, CATCH_UP_DEADLINE);
     let catch_up = catch_up.map_err(|error| missed.push(format!("{error:#}"))).ok();
     screen.doing("reading everything back");
-    let read =
-        read_all(&cluster.bootstrap(), TOPIC, partitions, "reader", recorder, READ_DEADLINE)?;
+    let read = read_all(&cluster.bootstrap(), TOPIC, partitions, READER, recorder, READ_DEADLINE)?;
     screen.done(format!("read {} records back", read.records));
     screen.doing("comparing replicas");
-    let mut replicas_compared = 0;
     match cluster.stop_and_verify(TOPIC) {
-        Ok(found) => {
-            replicas_compared = found.values().map(Vec::len).sum();
-            record_replicas(&found, recorder);
-        }
+        Ok(found) => record_replicas(&found, recorder),
         Err(error) => missed.push(format!("{error:#}")),
     }
     let history = recorder.finish()?;
-    let read = read.records;
-    Ok(Judged { history, rebalances, read, catch_up, replicas_compared, missed })
+    Ok(Judged { history, rebalances, catch_up, missed })
 }
 
 fn record_replicas(found: &BTreeMap<NodeId, Vec<VerifiedPartition>>, recorder: &Recorder) {
