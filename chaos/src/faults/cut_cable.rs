@@ -1,9 +1,11 @@
 //! The cable of the node that leads most partitions is pulled: neither nodes nor clients reach it, and
 //! no connection to it says so.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
-use super::{Fault, Victim};
+use super::{Fault, SILENCE_MAX, Victim};
 use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head. The cluster's nodes need hosts of their own.
@@ -24,6 +26,10 @@ impl CutCable {
 impl Fault for CutCable {
     fn name(&self) -> &'static str {
         "cut-cable"
+    }
+
+    fn write_gap_max(&self) -> Duration {
+        SILENCE_MAX
     }
 
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {

@@ -2,10 +2,11 @@
 //! say what it believes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Fault, Victim, heal_wires};
+use super::{Fault, SILENCE_MAX, Victim, heal_wires};
 use crate::cluster::{Cluster, NodeId, Wire};
 
 /// What is cut, seen from the node.
@@ -58,6 +59,10 @@ impl Fault for CutOff {
             Direction::Incoming => "cut-incoming",
             Direction::Both => "cut-off",
         }
+    }
+
+    fn write_gap_max(&self) -> Duration {
+        SILENCE_MAX
     }
 
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {

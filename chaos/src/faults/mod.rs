@@ -79,6 +79,11 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// From a process to a ready node.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long writes may stand still where nodes fall silent with their connections open: the nodes notice after
+/// half a second, but a client waits for its own time-out, of two seconds here and looked at once a second, and
+/// may then ask one that does not know yet.
+const SILENCE_MAX: Duration = Duration::from_secs(8);
+
 /// Something that breaks and heals, and what is promised meanwhile.
 pub trait Fault {
     /// Its name in histories and reports.

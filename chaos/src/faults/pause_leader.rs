@@ -1,9 +1,11 @@
 //! SIGSTOP of the node that leads most partitions: its sockets stay open and it believes, when it
 //! wakes, that it leads still.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
-use super::{Fault, Victim};
+use super::{Fault, SILENCE_MAX, Victim};
 use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head.
@@ -24,6 +26,10 @@ impl PauseLeader {
 impl Fault for PauseLeader {
     fn name(&self) -> &'static str {
         "pause-leader"
+    }
+
+    fn write_gap_max(&self) -> Duration {
+        SILENCE_MAX
     }
 
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
