@@ -1,6 +1,6 @@
 //! The drawing: throughput, latency, faults and each partition's leader over the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::escaped;
@@ -104,11 +104,23 @@ impl Drawing {
 
     /// A row for each partition whose leaders are known.
     fn leaders(&mut self, history: &History) {
-        for (partition, tenures) in tenures(history) {
+        let partitions = tenures(history);
+        let nodes: BTreeSet<i32> = partitions.values().flatten().map(|tenure| tenure.0).collect();
+        for (at, node) in nodes.into_iter().enumerate() {
+            let x = LEFT + at as f64 * 80.0;
+            let _ = writeln!(
+                self.body,
+                "<rect class=\"{}\" x=\"{x}\" y=\"{:.1}\" width=\"10\" height=\"10\"/>",
+                colour(node),
+                self.y
+            );
+            self.text(x + 15.0, self.y + 9.0, &format!("node {node}"));
+        }
+        self.y += SPACE;
+        for (partition, tenures) in partitions {
             self.text(4.0, self.y + ROW - 4.0, &format!("leader of {partition}"));
             for (node, times) in tenures {
-                let class = format!("n{}", (node - 1).rem_euclid(COLOURS) + 1);
-                self.bar(&class, times, self.y, &format!("node {node}"));
+                self.bar(&colour(node), times, self.y, &format!("node {node}"));
             }
             self.y += ROW;
         }
@@ -137,6 +149,11 @@ impl Drawing {
             y = self.y + ROW,
         )
     }
+}
+
+/// The class of a node's colour.
+fn colour(node: i32) -> String {
+    format!("n{}", (node - 1).rem_euclid(COLOURS) + 1)
 }
 
 /// By partition, which node answered as its leader and when.

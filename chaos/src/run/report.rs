@@ -165,7 +165,7 @@ impl fmt::Display for Report {
         for (at, fault) in self.faults.iter().enumerate() {
             write!(
                 f,
-                "{:<15} node(s) {:?} for {:.0} ms: {}, {} acknowledged meanwhile",
+                "{:<18} node(s) {:?} for {:.0} ms: {}, {} acknowledged meanwhile",
                 fault.fault,
                 fault.nodes,
                 fault.duration_ms,
