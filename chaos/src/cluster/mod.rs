@@ -20,6 +20,7 @@ mod ports;
 mod replicas;
 mod runner;
 mod tool;
+mod trial;
 mod verify;
 mod view;
 mod volume;
@@ -32,6 +33,7 @@ pub use node::Node;
 pub use options::{ClusterOptions, Folder};
 pub use ports::{NodePorts, Ports};
 pub use runner::Cluster;
+pub use trial::{try_hosts, try_tracing, try_volumes};
 pub use verify::{VerifiedPartition, verify_data_dir};
 pub use view::{
     ClusterView, MetadataView, NodeView, PartitionView, ReplicaView, TopicView, busiest_leader,

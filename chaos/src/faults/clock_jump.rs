@@ -43,7 +43,7 @@ impl Fault for ClockJump {
     }
 
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
-        let library = Need::faketime().context("libfaketime is not there")?;
+        let library = Need::faketime()?;
         let victim = self.victim.find(cluster)?;
         let offset = cluster.node(victim).folder().join("clock");
         fs::write(&offset, "+0\n")?;

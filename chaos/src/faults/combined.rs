@@ -53,3 +53,19 @@ impl Fault for Combined {
         self.faults.iter_mut().rev().try_for_each(|fault| fault.heal(cluster))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::{KillAll, KillLeader, PacketLoss};
+
+    #[test]
+    fn it_promises_what_all_of_them_promise_together() {
+        let together = |other: Box<dyn Fault>| {
+            let faults = Combined::of("both", vec![Box::new(PacketLoss::of(5)), other]);
+            (faults.majority_survives(), faults.nodes_may_lead(), faults.write_gap_max().as_secs())
+        };
+        assert_eq!(together(Box::new(KillLeader::of("t"))), (true, true, 15));
+        assert_eq!(together(Box::new(KillAll)), (false, true, 15));
+    }
+}

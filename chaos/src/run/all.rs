@@ -50,13 +50,12 @@ impl Choice {
 /// # Errors
 /// The cluster does not start, does not resume, or cannot be read back.
 pub fn all(options: &RunOptions, choice: &Choice, screen: &Screen) -> Result<Report> {
-    let mut possible = possible(screen);
-    possible.retain(|entry| choice.includes(entry));
+    let wanted = CATALOGUE.into_iter().filter(|entry| choice.includes(entry)).collect();
+    let (possible, there) = possible(wanted, screen);
     ensure!(!possible.is_empty(), "no fault is left");
-    let missing = |need: Need| need.missing().is_some();
     let cast = Cast {
-        hosts: !missing(Need::Hosts),
-        volume_mib: (!missing(Need::Volumes)).then_some(VOLUME_MIB),
+        hosts: there.contains(&Need::Hosts),
+        volume_mib: there.contains(&Need::Volumes).then_some(VOLUME_MIB),
         ..Cast::ALL
     };
     let session = Session::begin(&choice.repeat(), options, cast, screen)?;
@@ -74,17 +73,40 @@ pub fn all(options: &RunOptions, choice: &Choice, screen: &Screen) -> Result<Rep
     session.finish(|_| {})
 }
 
-/// The faults that the machine allows; says which it does not, and why.
-fn possible(screen: &Screen) -> Vec<Entry> {
-    let mut possible = CATALOGUE.to_vec();
+/// Those that the machine allows, and what it has; says which it does not, and why.
+fn possible(mut entries: Vec<Entry>, screen: &Screen) -> (Vec<Entry>, Vec<Need>) {
+    let mut there = Vec::new();
     for need in Need::ALL {
-        let Some(missing) = need.missing() else { continue };
-        let (without, with): (Vec<Entry>, Vec<Entry>) =
-            possible.into_iter().partition(|entry| !entry.needs.contains(&need));
-        let names: Vec<&str> = with.iter().map(|entry| entry.name).collect();
-        screen.done(format!("skipped for want of {missing}: {}", names.join(", ")));
-        possible = without;
+        match need.check() {
+            Ok(()) => there.push(need),
+            Err(error) => {
+                let (without, with): (Vec<Entry>, Vec<Entry>) =
+                    entries.into_iter().partition(|entry| !entry.needs.contains(&need));
+                let names: Vec<&str> = with.iter().map(|entry| entry.name).collect();
+                screen.done(format!("skipped: {}: {error:#}", names.join(", ")));
+                entries = without;
+            }
+        }
     }
-    screen.done(format!("{} kinds of faults", possible.len()));
-    possible
+    screen.done(format!("{} kinds of faults", entries.len()));
+    (entries, there)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn a_choice_repeats_itself() {
+        let command = Choice::augment_args(Command::new("all"));
+        let given = "all --only kill-leader,cut-off --at-most 1";
+        let matches = command.clone().try_get_matches_from(given.split(' ')).unwrap();
+        let choice = Choice::from_arg_matches(&matches).unwrap();
+        assert_eq!(choice.repeat(), given);
+        let names = CATALOGUE.iter().filter(|entry| choice.includes(entry));
+        assert!(names.map(|entry| entry.name).eq(["kill-leader", "cut-off"]));
+        assert!(command.try_get_matches_from(["all", "--only", "kill-ledaer"]).is_err());
+    }
 }

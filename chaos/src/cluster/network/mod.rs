@@ -32,8 +32,13 @@ use names::Names;
 use subnet::Subnet;
 
 /// What is needed besides root, and the package that has it.
-const TOOLS: [(&str, &str); 3] =
-    [("ip", "iproute2"), ("nft", "nftables"), ("nsenter", "util-linux")];
+const TOOLS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("ss", "iproute2"),
+    ("nft", "nftables"),
+    ("nsenter", "util-linux"),
+];
 
 /// One direction of the way between two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
