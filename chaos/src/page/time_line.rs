@@ -156,11 +156,14 @@ fn colour(node: i32) -> String {
     format!("n{}", (node - 1).rem_euclid(COLOURS) + 1)
 }
 
+/// A node, and from when to when it answered as a leader, µs.
+type Tenure = (i32, (u64, u64));
+
 /// By partition, which node answered as its leader and when.
-fn tenures(history: &History) -> BTreeMap<i32, Vec<(i32, (u64, u64))>> {
+fn tenures(history: &History) -> BTreeMap<i32, Vec<Tenure>> {
     let mut answers: Vec<_> = history.answers.iter().collect();
     answers.sort_unstable_by_key(|answer| answer.first_us);
-    let mut partitions = BTreeMap::<i32, Vec<(i32, (u64, u64))>>::new();
+    let mut partitions = BTreeMap::<i32, Vec<Tenure>>::new();
     for answer in answers {
         let end_us = answer.last_us.max(answer.first_us);
         let tenures = partitions.entry(answer.partition).or_default();
