@@ -66,7 +66,7 @@ pub fn check(history: &History, expected: Expectation) -> Vec<Finding> {
     let index = Index::of(history);
     [
         too_few_acknowledged::check(history, expected),
-        lost_write::check(history, &index),
+        lost_write::check(history),
         duplicate::check(history, &index),
         producer_order::check(history, &index),
         inconsistent_offset::check(history),
