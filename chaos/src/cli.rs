@@ -9,17 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
+use crate::checkers::Expectation;
 use crate::cluster::find_binary;
 use crate::history::History;
 use crate::page::page;
 use crate::run::{
-    Choice, RECORDED, Report, RunOptions, STEADY_RATE_PER_S, Screen, all, around, controller_kill,
-    cut_cable, default_folder, demo, disk_full, failover, hibernation, kill_all, leader_kill,
-    pause_leader, power_cut, record, rolling_restart, storm,
+    Choice, Report, RunOptions, STEADY_RATE_PER_S, Screen, all, around, controller_kill, cut_cable,
+    default_folder, demo, disk_full, failover, hibernation, kill_all, leader_kill, pause_leader,
+    power_cut, record, rolling_restart, storm,
 };
+
+/// What a history must hold so that `check` can say anything; a run knows more.
+const CHECKED: Expectation = Expectation { acknowledged_min: 1, acknowledged_in_fault_min: 1 };
 
 /// Starts Jackdaw clusters, breaks them, and checks what clients saw.
 #[derive(Debug, Parser)]
@@ -189,6 +193,7 @@ impl RunArguments {
     }
 
     fn options(self) -> Result<RunOptions> {
+        make_folder_of(self.page.as_deref())?;
         Ok(RunOptions {
             binary: find_binary(self.bin.as_deref())?,
             folder: self.folder.unwrap_or_else(default_folder),
@@ -227,12 +232,13 @@ impl Arguments {
             Command::Storm { arguments, hours } => storms(arguments.steady(), hours, self.json),
             Command::Record { bootstrap, history, rate, page } => {
                 let screen = Screen::new(self.json);
-                record(&bootstrap, &history, rate, &screen)
+                make_folder_of(page.as_deref())
+                    .and_then(|()| record(&bootstrap, &history, rate, &screen))
                     .and_then(|found| show(&found.0, &found.1, page.as_deref(), self.json))
             }
             Command::Run { arguments, command } => run_beside(arguments, &command, self.json),
             Command::Check { history, page } => History::read(&history).and_then(|history| {
-                let report = Report::of(&history, true, RECORDED);
+                let report = Report::of(&history, true, CHECKED);
                 show(&report, &history, page.as_deref(), self.json)
             }),
         };
@@ -283,9 +289,19 @@ fn storms(arguments: RunArguments, hours: f64, json: bool) -> Result<bool> {
     }
 }
 
+/// Makes the folder of a file that is written at the end of a long run.
+fn make_folder_of(file: Option<&Path>) -> Result<()> {
+    if let Some(folder) = file.and_then(Path::parent) {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    Ok(())
+}
+
 fn show(report: &Report, history: &History, at: Option<&Path>, json: bool) -> Result<bool> {
     if let Some(path) = at {
-        fs::write(path, page(report, history))?;
+        make_folder_of(at)?;
+        fs::write(path, page(report, history))
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     print(report, json)?;
     Ok(report.passed)

@@ -46,7 +46,6 @@ pub use measure::{FaultMeasure, Percentiles};
 pub use options::RunOptions;
 pub use pause_leader::pause_leader;
 pub use power_cut::power_cut;
-pub(crate) use record::RECORDED;
 pub use record::record;
 pub use report::Report;
 pub use rolling_restart::rolling_restart;

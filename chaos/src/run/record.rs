@@ -22,8 +22,7 @@ const RESUME_DEADLINE: Duration = Duration::from_secs(60);
 /// Bound on reading everything back.
 const READ_DEADLINE: Duration = Duration::from_secs(180);
 /// Below these a recorded history proves nothing.
-pub(crate) const RECORDED: Expectation =
-    Expectation { acknowledged_min: 500, acknowledged_in_fault_min: 1 };
+const RECORDED: Expectation = Expectation { acknowledged_min: 500, acknowledged_in_fault_min: 1 };
 
 /// Works on a topic of its own at `bootstrap` until standard input ends.
 ///
