@@ -8,7 +8,7 @@ JACKDAW := $(OUT)/jackdaw
 CHAOS := $(OUT)/jackdaw-chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster stop cluster-clean demo test verify fix chaos real-input
+.PHONY: help build run cluster stop cluster-clean demo test verify fix chaos chaos-long real-input
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,10 +39,13 @@ demo: build chaos-build ## kill -9 a leader under load and check that nothing is
 
 SEED_ARGS := $(if $(SEED),--seed $(SEED))
 
-chaos: build chaos-build ## leaders killed, all nodes killed, a leader frozen (SEED=n repeats a run)
-	$(CHAOS) leader-kill --bin $(JACKDAW) --rounds 5 $(SEED_ARGS)
-	$(CHAOS) kill-all --bin $(JACKDAW) --rounds 3 $(SEED_ARGS)
-	$(CHAOS) pause-leader --bin $(JACKDAW) --rounds 2 $(SEED_ARGS)
+chaos: build chaos-build ## every fault three times, in an order drawn from SEED=n; as root all of them
+	$(CHAOS) all --bin $(JACKDAW) --rounds 3 --page target/chaos/report.html $(SEED_ARGS)
+
+HOURS ?= 1
+
+chaos-long: build chaos-build ## power cuts and kills of leaders for HOURS=n; needs root
+	$(CHAOS) storm --bin $(JACKDAW) --hours $(HOURS) $(SEED_ARGS)
 
 real-input: cluster ## Debian's package index through kcat and confluent-kafka
 	JACKDAW_BIN=$(JACKDAW) JACKDAW_BOOTSTRAP=127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094 \

@@ -4,20 +4,26 @@
 //! one was not, 2 when the run could not be judged.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::checkers::{Expectation, check};
+use crate::checkers::Expectation;
 use crate::cluster::find_binary;
 use crate::history::History;
+use crate::page::page;
 use crate::run::{
-    Report, RunOptions, STEADY_RATE_PER_S, Screen, around, controller_kill, cut_cable,
+    Choice, Report, RunOptions, STEADY_RATE_PER_S, Screen, all, around, controller_kill, cut_cable,
     default_folder, demo, disk_full, failover, hibernation, kill_all, leader_kill, pause_leader,
-    power_cut, rolling_restart,
+    power_cut, record, rolling_restart, storm,
 };
+
+/// What a history must hold so that `check` can say anything; a run knows more.
+const CHECKED: Expectation = Expectation { acknowledged_min: 1, acknowledged_in_fault_min: 1 };
 
 /// Starts Jackdaw clusters, breaks them, and checks what clients saw.
 #[derive(Debug, Parser)]
@@ -32,6 +38,7 @@ use crate::run::{
         sudo jackdaw-chaos power-cut --rounds 6\n  \
         sudo jackdaw-chaos cut-cable --rounds 10        hosts in namespaces, a leader's cable pulled\n  \
         sudo jackdaw-chaos hibernation --rounds 50\n  \
+        sudo jackdaw-chaos all --seed 7 --page report.html\n  \
         jackdaw-chaos run -- sh -c 'kcat -L -b $JACKDAW_BOOTSTRAP'\n  \
         jackdaw-chaos check target/chaos/jackdaw-x/history.jsonl\n\n\
         Exit code: 0 all is well; 1 an invariant or a bar is broken; 2 the run could not be judged."
@@ -79,6 +86,40 @@ enum Command {
     /// Cut the power of one node's disk, of a majority's, of all at once under load. Each node's data
     /// lies on a volume of its own; needs root, mkfs.ext4 and loop devices.
     PowerCut(RunArguments),
+    /// Every fault that the machine allows, once, in an order drawn from the seed, with all kinds of clients at
+    /// work; about 8 minutes. As root the nodes are on hosts and volumes of their own.
+    All {
+        #[command(flatten)]
+        arguments: RunArguments,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Four power cuts of one to all nodes and nine kills of leaders, in an order drawn from the seed, with all
+    /// kinds of clients at work; needs what power-cut needs.
+    Storm {
+        #[command(flatten)]
+        arguments: RunArguments,
+        /// Again and again, each time on a new cluster and with the next seed, until so many hours have passed.
+        #[arg(long, value_name = "HOURS", default_value_t = 0.0)]
+        hours: f64,
+    },
+    /// Write to a cluster that runs already and read along while something else breaks it, and check what was
+    /// seen. Marks of faults come on standard input, one a line, until it ends: `begin NAME NODE…` if a
+    /// majority of the nodes survives, `begin-all NAME NODE…` if not, `end NAME`.
+    Record {
+        /// Brokers to ask first: HOST:PORT,…
+        #[arg(long, value_name = "BROKERS")]
+        bootstrap: String,
+        /// The file to make.
+        #[arg(long, value_name = "FILE")]
+        history: PathBuf,
+        /// Sends per second.
+        #[arg(long, default_value_t = STEADY_RATE_PER_S)]
+        rate: u32,
+        /// Also write the report as a page.
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
+    },
     /// Run a command beside a fresh cluster: JACKDAW_BOOTSTRAP, JACKDAW_BIN and JACKDAW_FOLDER tell it
     /// where; exit code 1 if it fails.
     Run {
@@ -92,6 +133,9 @@ enum Command {
     Check {
         /// The file, JSON lines.
         history: PathBuf,
+        /// Also write the report as a page.
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
     },
 }
 
@@ -118,6 +162,9 @@ struct RunArguments {
     /// Where the run's folder is made: target/chaos if there is a target, or the system's.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Also write the report as a page: one HTML file with a time line.
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
     /// Keep the run's folder even when all is well.
     #[arg(long)]
     keep: bool,
@@ -146,10 +193,12 @@ impl RunArguments {
     }
 
     fn options(self) -> Result<RunOptions> {
+        make_folder_of(self.page.as_deref())?;
         Ok(RunOptions {
             binary: find_binary(self.bin.as_deref())?,
             folder: self.folder.unwrap_or_else(default_folder),
             keep: self.keep,
+            page: self.page,
             nodes: self.nodes,
             rate_per_s: self.rate.unwrap_or(2000),
             // Short enough to be typed.
@@ -176,8 +225,22 @@ impl Arguments {
             Command::Hibernation(arguments) => report(hibernation, arguments, self.json),
             Command::DiskFull(arguments) => report(disk_full, arguments, self.json),
             Command::PowerCut(arguments) => report(power_cut, arguments, self.json),
+            Command::All { arguments, choice } => {
+                let run = |options: &_, screen: &_| all(options, &choice, screen);
+                report(run, arguments.steady(), self.json)
+            }
+            Command::Storm { arguments, hours } => storms(arguments.steady(), hours, self.json),
+            Command::Record { bootstrap, history, rate, page } => {
+                let screen = Screen::new(self.json);
+                make_folder_of(page.as_deref())
+                    .and_then(|()| record(&bootstrap, &history, rate, &screen))
+                    .and_then(|found| show(&found.0, &found.1, page.as_deref(), self.json))
+            }
             Command::Run { arguments, command } => run_beside(arguments, &command, self.json),
-            Command::Check { history } => check_file(&history, self.json),
+            Command::Check { history, page } => History::read(&history).and_then(|history| {
+                let report = Report::of(&history, true, CHECKED);
+                show(&report, &history, page.as_deref(), self.json)
+            }),
         };
         match passed {
             Ok(true) => ExitCode::SUCCESS,
@@ -191,37 +254,71 @@ impl Arguments {
 }
 
 fn report(
-    run: fn(&RunOptions, &Screen) -> Result<Report>,
+    run: impl FnOnce(&RunOptions, &Screen) -> Result<Report>,
     arguments: RunArguments,
     json: bool,
 ) -> Result<bool> {
-    let options = arguments.options()?;
+    report_of(run, &arguments.options()?, json)
+}
+
+fn report_of(
+    run: impl FnOnce(&RunOptions, &Screen) -> Result<Report>,
+    options: &RunOptions,
+    json: bool,
+) -> Result<bool> {
     let screen = Screen::new(json);
     screen.done(format!("seed {}", options.seed));
-    let report = run(&options, &screen)?;
+    let report = run(options, &screen)?;
     drop(screen);
+    print(&report, json)?;
+    Ok(report.passed)
+}
+
+/// Storms until the time is over or one has found something.
+fn storms(arguments: RunArguments, hours: f64, json: bool) -> Result<bool> {
+    let mut options = arguments.options()?;
+    let begin = Instant::now();
+    loop {
+        if !report_of(storm, &options, json)? {
+            return Ok(false);
+        }
+        if begin.elapsed().as_secs_f64() >= hours * 3600.0 {
+            return Ok(true);
+        }
+        options.seed += 1;
+    }
+}
+
+/// Makes the folder of a file that is written at the end of a long run.
+fn make_folder_of(file: Option<&Path>) -> Result<()> {
+    if let Some(folder) = file.and_then(Path::parent) {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn show(report: &Report, history: &History, at: Option<&Path>, json: bool) -> Result<bool> {
+    if let Some(path) = at {
+        make_folder_of(at)?;
+        fs::write(path, page(report, history))
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    print(report, json)?;
+    Ok(report.passed)
+}
+
+fn print(report: &Report, json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        println!("{}", serde_json::to_string_pretty(report)?);
     } else {
         println!("{report}");
     }
-    Ok(report.passed)
+    Ok(())
 }
 
 fn run_beside(arguments: RunArguments, command: &[OsString], json: bool) -> Result<bool> {
     let screen = Screen::plain(json);
     Ok(around(&arguments.options()?, command, &screen)?.success())
-}
-
-fn check_file(path: &Path, json: bool) -> Result<bool> {
-    let findings = check(&History::read(path)?, Expectation { acknowledged_min: 1 });
-    if json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
-    } else {
-        findings.iter().for_each(|finding| println!("{finding}"));
-        println!("{}: {} finding(s)", path.display(), findings.len());
-    }
-    Ok(findings.is_empty())
 }
 
 #[cfg(test)]
@@ -247,6 +344,7 @@ mod tests {
             binary: PathBuf::new(),
             folder: PathBuf::new(),
             keep: false,
+            page: None,
             nodes: arguments.nodes,
             rate_per_s: arguments.rate.unwrap(),
             seed: arguments.seed.unwrap(),

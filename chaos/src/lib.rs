@@ -5,6 +5,7 @@
 //! run                    one file per command: demo, leader-kill, cut-cable, hibernation, …
 //! faults   workload      what is broken · what clients do meanwhile
 //! checkers               one invariant per file, over a history
+//! page                   a history and what was found, as HTML
 //! cluster  history       processes on loopback or on hosts of their own · the append-only record of
 //!                        operations
 //! ```
@@ -20,5 +21,6 @@ pub mod cli;
 pub mod cluster;
 pub mod faults;
 pub mod history;
+pub mod page;
 pub mod run;
 pub mod workload;

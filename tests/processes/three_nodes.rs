@@ -21,6 +21,7 @@ fn passes(run: fn(&RunOptions, &Screen) -> anyhow::Result<Report>) {
         binary: binary(),
         folder: std::env::temp_dir(),
         keep: false,
+        page: None,
         nodes: 3,
         rate_per_s: 600,
         seed: rand::random::<u32>().into(),

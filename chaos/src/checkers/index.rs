@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::history::{Answer, History, Send};
+use crate::history::{Answer, History, Poll, Send};
 
 /// Where each value was seen and who sent it.
 pub(super) struct Index<'a> {
@@ -30,4 +30,14 @@ pub(super) fn answers(history: &History) -> HashMap<i32, Vec<&Answer>> {
         partitions.entry(answer.partition).or_default().push(answer);
     }
     partitions
+}
+
+/// Each poll after the first with the one before it: of the same consumer in the same partition, since it was
+/// given partitions.
+pub(super) fn following(history: &History) -> impl Iterator<Item = (&Poll, &Poll)> {
+    let mut last = HashMap::<(&str, u64, i32), &Poll>::new();
+    history.polls.iter().filter_map(move |poll| {
+        let before = last.insert((&poll.consumer, poll.assignment, poll.partition), poll)?;
+        Some((before, poll))
+    })
 }

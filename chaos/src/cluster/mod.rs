@@ -12,6 +12,7 @@
 
 mod binary;
 mod http;
+mod injection;
 mod network;
 mod node;
 mod options;
@@ -19,17 +20,20 @@ mod ports;
 mod replicas;
 mod runner;
 mod tool;
+mod trial;
 mod verify;
 mod view;
 mod volume;
 
 pub use binary::find_binary;
 pub use http::{Answer, get, request};
-pub use network::{Network, Wire};
+pub use injection::{Injection, Sync};
+pub use network::{Hindrance, Network, Wire};
 pub use node::Node;
 pub use options::{ClusterOptions, Folder};
 pub use ports::{NodePorts, Ports};
 pub use runner::Cluster;
+pub use trial::{try_hosts, try_tracing, try_volumes};
 pub use verify::{VerifiedPartition, verify_data_dir};
 pub use view::{
     ClusterView, MetadataView, NodeView, PartitionView, ReplicaView, TopicView, busiest_leader,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::volume::Volume;
-use super::{ClusterView, Network, NodeId, NodePorts, http};
+use super::{ClusterView, Injection, Network, NodeId, NodePorts, Sync, http};
 
 /// Between two looks at a process or at its endpoint.
 const POLL: Duration = Duration::from_millis(5);
@@ -31,6 +31,8 @@ pub struct Node {
     pub(super) binary: PathBuf,
     /// What starts the binary: itself, or what runs it on the node's own host.
     launch: Vec<OsString>,
+    /// What its next process finds in its environment besides ours.
+    environment: Vec<(OsString, OsString)>,
     process: Option<Child>,
     /// Its data folder, if that is a volume of its own.
     pub(super) volume: Option<Volume>,
@@ -39,7 +41,8 @@ pub struct Node {
 impl Node {
     pub(super) fn new(id: NodeId, ports: NodePorts, folder: PathBuf, binary: PathBuf) -> Self {
         let launch = vec![binary.clone().into()];
-        Self { id, ports, folder, binary, launch, process: None, volume: None }
+        let environment = Vec::new();
+        Self { id, ports, folder, binary, launch, environment, process: None, volume: None }
     }
 
     /// The same on its host in `network`.
@@ -60,6 +63,17 @@ impl Node {
         self.folder.join("jackdaw.log")
     }
 
+    /// Its own folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Sets what its next processes find in their environment besides ours.
+    pub fn set_environment(&mut self, environment: Vec<(OsString, OsString)>) {
+        self.environment = environment;
+    }
+
     /// Its process id, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
@@ -78,6 +92,7 @@ impl Node {
             .args(arguments)
             .args(["serve", "--config", "node.toml"])
             .current_dir(&self.folder)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -149,6 +164,30 @@ impl Node {
         self.volume()?.empty()
     }
 
+    /// Makes its volume read-only, as the kernel does after an error of the disk.
+    ///
+    /// # Errors
+    /// It has no volume of its own.
+    pub fn make_volume_read_only(&self) -> Result<()> {
+        self.volume()?.make_read_only()
+    }
+
+    /// Mounts its volume anew; the node does not run.
+    ///
+    /// # Errors
+    /// It has no volume of its own, or that is in use.
+    pub fn mount_again(&self) -> Result<()> {
+        self.volume()?.mount_again()
+    }
+
+    /// Makes its syncs fail or wait until the result is dropped.
+    ///
+    /// # Errors
+    /// It does not run, or strace cannot be attached.
+    pub fn inject(&self, sync: Sync) -> Result<Injection> {
+        Injection::into(self.pid().context("the node does not run")?, sync)
+    }
+
     fn volume(&self) -> Result<&Volume> {
         let volume = self.volume.as_ref();
         volume.with_context(|| format!("node {} has no volume of its own", self.id))
@@ -217,6 +256,14 @@ impl Node {
     /// It does not run, or still does at the deadline.
     pub fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
+        self.wait_end(deadline).context("after SIGTERM")
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// It does not run, or still does at the deadline.
+    pub fn wait_end(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let begin = Instant::now();
         loop {
             if let Some(status) = self.exited()? {
@@ -225,11 +272,7 @@ impl Node {
                 return Ok(status);
             }
             if begin.elapsed() > deadline {
-                bail!(
-                    "node {} still runs {deadline:?} after SIGTERM:\n{}",
-                    self.id,
-                    self.log_tail()
-                );
+                bail!("node {} still runs after {deadline:?}:\n{}", self.id, self.log_tail());
             }
             thread::sleep(POLL);
         }

@@ -47,13 +47,25 @@ impl Cluster {
         &mut self,
         topic: &str,
     ) -> Result<BTreeMap<NodeId, Vec<VerifiedPartition>>> {
+        let found = self.stop_and_verify(topic)?;
+        let differ = disagreements(&found);
+        ensure!(differ.is_empty(), "replicas differ:\n  {}", differ.join("\n  "));
+        Ok(found)
+    }
+
+    /// Stops every node; gives what `jackdaw log verify` says of their data folders.
+    ///
+    /// # Errors
+    /// A node does not stop, a folder has a fault, or none holds the topic.
+    pub fn stop_and_verify(
+        &mut self,
+        topic: &str,
+    ) -> Result<BTreeMap<NodeId, Vec<VerifiedPartition>>> {
         self.stop_all(STOP_DEADLINE)?;
         let mut found = BTreeMap::new();
         for node in self.nodes() {
             found.insert(node.id, verify_data_dir(&node.binary, &node.data_dir())?);
         }
-        let differ = disagreements(&found);
-        ensure!(differ.is_empty(), "replicas differ:\n  {}", differ.join("\n  "));
         let of_topic = |one: &&VerifiedPartition| one.topic.as_deref() == Some(topic);
         let held: usize = found.values().map(|node| node.iter().filter(of_topic).count()).sum();
         // Comparing nothing would look like agreement.

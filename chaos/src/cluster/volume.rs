@@ -58,6 +58,14 @@ impl Volume {
         done.with_context(|| format!("shutting down {}", self.mount.display()))
     }
 
+    /// Makes it read-only, open files too: what ext4 does to itself after an error of the disk.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(super) fn make_read_only(&self) -> Result<()> {
+        tool(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.mount))
+    }
+
     /// Mounts it again as the disk holds it; nobody may use it any more.
     ///
     /// # Errors

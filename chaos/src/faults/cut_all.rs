@@ -1,10 +1,11 @@
 //! No node hears another: none can be elected, and none may lead.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Fault, heal_wires};
+use super::{Fault, SILENCE_MAX, heal_wires};
 use crate::cluster::{Cluster, NodeId, Wire};
 
 /// See the file's head. The cluster's nodes need hosts of their own.
@@ -18,6 +19,10 @@ impl Fault for CutAll {
 
     fn majority_survives(&self) -> bool {
         false
+    }
+
+    fn write_gap_max(&self) -> Duration {
+        SILENCE_MAX
     }
 
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {

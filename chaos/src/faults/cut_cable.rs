@@ -1,15 +1,17 @@
 //! The cable of the node that leads most partitions is pulled: neither nodes nor clients reach it, and
 //! no connection to it says so.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
-use super::{Fault, LEADERS_DEADLINE};
-use crate::cluster::{Cluster, NodeId, busiest_leader};
+use super::{Fault, SILENCE_MAX, Victim};
+use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head. The cluster's nodes need hosts of their own.
 #[derive(Debug)]
 pub struct CutCable {
-    topic: String,
+    victim: Victim,
     cut: Option<NodeId>,
 }
 
@@ -17,7 +19,7 @@ impl CutCable {
     /// The busiest leader of `topic` at the time when the fault begins.
     #[must_use]
     pub fn of(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), cut: None }
+        Self { victim: Victim::Leader(topic.to_owned()), cut: None }
     }
 }
 
@@ -26,9 +28,12 @@ impl Fault for CutCable {
         "cut-cable"
     }
 
+    fn write_gap_max(&self) -> Duration {
+        SILENCE_MAX
+    }
+
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
-        let partitions = cluster.wait_led(&self.topic, LEADERS_DEADLINE)?;
-        let victim = busiest_leader(&partitions).context("no partition has a leader")?;
+        let victim = self.victim.find(cluster)?;
         cluster.network()?.unplug(victim)?;
         self.cut = Some(victim);
         Ok(vec![victim])

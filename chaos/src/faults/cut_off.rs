@@ -2,10 +2,11 @@
 //! say what it believes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Fault, heal_wires};
+use super::{Fault, SILENCE_MAX, Victim, heal_wires};
 use crate::cluster::{Cluster, NodeId, Wire};
 
 /// What is cut, seen from the node.
@@ -20,30 +21,31 @@ pub enum Direction {
 }
 
 /// See the file's head. The cluster's nodes need hosts of their own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CutOff {
-    node: NodeId,
+    victim: Victim,
     direction: Direction,
 }
 
 impl CutOff {
-    /// Cuts `node` off.
+    /// Cuts `victim` off.
     #[must_use]
-    pub fn of(node: NodeId, direction: Direction) -> Self {
-        Self { node, direction }
+    pub fn of(victim: Victim, direction: Direction) -> Self {
+        Self { victim, direction }
     }
+}
 
-    fn wires(&self, nodes: impl Iterator<Item = NodeId>) -> BTreeSet<Wire> {
-        let node = self.node;
+impl Direction {
+    fn wires(self, node: NodeId, nodes: impl Iterator<Item = NodeId>) -> BTreeSet<Wire> {
         let others = nodes.filter(|other| *other != node);
         others
             .flat_map(|other| {
                 let outgoing = Wire { from: node, to: other };
                 let incoming = Wire { from: other, to: node };
-                match self.direction {
-                    Direction::Outgoing => vec![outgoing],
-                    Direction::Incoming => vec![incoming],
-                    Direction::Both => vec![outgoing, incoming],
+                match self {
+                    Self::Outgoing => vec![outgoing],
+                    Self::Incoming => vec![incoming],
+                    Self::Both => vec![outgoing, incoming],
                 }
             })
             .collect()
@@ -59,10 +61,15 @@ impl Fault for CutOff {
         }
     }
 
+    fn write_gap_max(&self) -> Duration {
+        SILENCE_MAX
+    }
+
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
-        let wires = self.wires(cluster.nodes().iter().map(|node| node.id));
+        let victim = self.victim.find(cluster)?;
+        let wires = self.direction.wires(victim, cluster.nodes().iter().map(|node| node.id));
         cluster.network()?.cut(&wires)?;
-        Ok(vec![self.node])
+        Ok(vec![victim])
     }
 
     fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
@@ -76,8 +83,8 @@ mod tests {
 
     #[test]
     fn a_direction_is_the_node_s() {
-        let wires = |direction| {
-            let wires = CutOff::of(2, direction).wires(1..=3);
+        let wires = |direction: Direction| {
+            let wires = direction.wires(2, 1..=3);
             wires.into_iter().map(|wire| (wire.from, wire.to)).collect::<Vec<_>>()
         };
         assert_eq!(wires(Direction::Outgoing), [(2, 1), (2, 3)]);

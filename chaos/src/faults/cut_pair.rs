@@ -1,10 +1,11 @@
 //! Two nodes do not hear one another, while both hear all others.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Fault, heal_wires};
+use super::{Fault, SILENCE_MAX, heal_wires};
 use crate::cluster::{Cluster, NodeId, Wire};
 
 /// See the file's head. The cluster's nodes need hosts of their own.
@@ -25,6 +26,14 @@ impl CutPair {
 impl Fault for CutPair {
     fn name(&self) -> &'static str {
         "cut-pair"
+    }
+
+    fn nodes_may_lead(&self) -> bool {
+        true
+    }
+
+    fn write_gap_max(&self) -> Duration {
+        SILENCE_MAX
     }
 
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {

@@ -27,7 +27,8 @@ impl Fault for KillController {
         let victim = view.metadata.leader.context("a leader was waited for")?;
         cluster.node_mut(victim).kill()?;
         let died = Instant::now();
-        let name = format!("after-{}", self.creations.len());
+        // It grows, so that the name is new.
+        let name = format!("after-{}", view.metadata.applied_index);
         create_topic(&cluster.bootstrap(), &name, 1, cluster.nodes().len().min(3) as i32)?;
         self.creations.push(died.elapsed());
         Ok(vec![victim])

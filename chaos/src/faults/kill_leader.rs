@@ -1,21 +1,21 @@
 //! `kill -9` of the node that leads most partitions of a topic.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::{Fault, LEADERS_DEADLINE};
-use crate::cluster::{Cluster, NodeId, busiest_leader};
+use super::{Fault, Victim};
+use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head.
 #[derive(Debug)]
 pub struct KillLeader {
-    topic: String,
+    victim: Victim,
 }
 
 impl KillLeader {
     /// The busiest leader of `topic` at the time when the fault begins.
     #[must_use]
     pub fn of(topic: &str) -> Self {
-        Self { topic: topic.to_owned() }
+        Self { victim: Victim::Leader(topic.to_owned()) }
     }
 }
 
@@ -25,8 +25,7 @@ impl Fault for KillLeader {
     }
 
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
-        let partitions = cluster.wait_led(&self.topic, LEADERS_DEADLINE)?;
-        let victim = busiest_leader(&partitions).context("no partition has a leader")?;
+        let victim = self.victim.find(cluster)?;
         cluster.node_mut(victim).kill()?;
         Ok(vec![victim])
     }

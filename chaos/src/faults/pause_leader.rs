@@ -1,15 +1,17 @@
 //! SIGSTOP of the node that leads most partitions: its sockets stay open and it believes, when it
 //! wakes, that it leads still.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
-use super::{Fault, LEADERS_DEADLINE};
-use crate::cluster::{Cluster, NodeId, busiest_leader};
+use super::{Fault, SILENCE_MAX, Victim};
+use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head.
 #[derive(Debug)]
 pub struct PauseLeader {
-    topic: String,
+    victim: Victim,
     paused: Option<NodeId>,
 }
 
@@ -17,7 +19,7 @@ impl PauseLeader {
     /// The busiest leader of `topic` at the time when the fault begins.
     #[must_use]
     pub fn of(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), paused: None }
+        Self { victim: Victim::Leader(topic.to_owned()), paused: None }
     }
 }
 
@@ -26,9 +28,12 @@ impl Fault for PauseLeader {
         "pause-leader"
     }
 
+    fn write_gap_max(&self) -> Duration {
+        SILENCE_MAX
+    }
+
     fn begin(&mut self, cluster: &mut Cluster) -> Result<Vec<NodeId>> {
-        let partitions = cluster.wait_led(&self.topic, LEADERS_DEADLINE)?;
-        let victim = busiest_leader(&partitions).context("no partition has a leader")?;
+        let victim = self.victim.find(cluster)?;
         cluster.node(victim).pause()?;
         self.paused = Some(victim);
         Ok(vec![victim])

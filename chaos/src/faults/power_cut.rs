@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Fault;
+use super::{Fault, majority_without};
 use crate::cluster::{Cluster, NodeId};
 
 /// See the file's head. The cluster's nodes need volumes of their own.
@@ -16,7 +16,7 @@ impl PowerCut {
     /// Of these nodes, in a cluster of `of`.
     #[must_use]
     pub fn of_nodes(nodes: Vec<NodeId>, of: usize) -> Self {
-        let majority_survives = (of - nodes.len()) * 2 > of;
+        let majority_survives = majority_without(nodes.len(), of);
         Self { nodes, majority_survives }
     }
 }

@@ -32,14 +32,25 @@ pub enum Event {
     Commit(Commit),
     /// A group's committed offset was asked for.
     Committed(Committed),
+    /// A consumer was told where a partition ends, and read it up to there.
+    ReadTo(ReadTo),
     /// A node answered as the leader of a partition.
     Answer(Answer),
+    /// What a node's replica of a partition holds at the end.
+    Replica(Replica),
     /// A fault begins.
     FaultBegin {
         /// Its name.
         fault: String,
         /// The nodes hit.
         nodes: Vec<i32>,
+        /// Whether a majority of the nodes still works while it lasts.
+        #[serde(default)]
+        majority: bool,
+        /// How long writes to a partition may stand still, from now if there is a majority and from the heal
+        /// if not, µs; none if nothing is promised.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        write_gap_max_us: Option<u64>,
         /// When, µs.
         at_us: u64,
     },
@@ -107,8 +118,41 @@ pub struct Poll {
     pub offset: i64,
     /// Value.
     pub value: String,
+    /// How often the consumer had been given partitions: it begins anew each time.
+    #[serde(default)]
+    pub assignment: u64,
     /// When, µs.
     pub at_us: u64,
+}
+
+/// Up to where a consumer read a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadTo {
+    /// Who read.
+    pub consumer: String,
+    /// Partition.
+    pub partition: i32,
+    /// The high watermark.
+    pub end: i64,
+    /// When it was asked for, µs.
+    pub asked_us: u64,
+}
+
+/// The committed records of a replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// The node.
+    pub node: i32,
+    /// Topic and partition.
+    pub name: String,
+    /// Its first offset.
+    pub start: i64,
+    /// The offset after the last committed record.
+    pub end: i64,
+    /// Committed records.
+    pub records: u64,
+    /// Hash of their bytes.
+    pub hash: String,
 }
 
 /// An acknowledged commit of a group's offset.
@@ -116,10 +160,19 @@ pub struct Poll {
 pub struct Commit {
     /// The group.
     pub group: String,
+    /// The member.
+    #[serde(default)]
+    pub member: String,
+    /// How often the member had been given partitions.
+    #[serde(default)]
+    pub assignment: u64,
     /// Partition.
     pub partition: i32,
     /// The next offset to consume.
     pub offset: i64,
+    /// When it was sent, µs.
+    #[serde(default)]
+    pub begin_us: u64,
     /// When it was acknowledged, µs.
     pub end_us: u64,
 }
@@ -161,6 +214,10 @@ pub struct Span {
     pub fault: String,
     /// The nodes hit.
     pub nodes: Vec<i32>,
+    /// Whether a majority of the nodes still works while it lasts.
+    pub majority: bool,
+    /// How long writes to a partition may stand still, µs; none if nothing is promised.
+    pub write_gap_max_us: Option<u64>,
     /// When it began, µs.
     pub begin_us: u64,
     /// When it was healed, µs; none if it never was.

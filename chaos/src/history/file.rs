@@ -5,11 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Answer, Commit, Committed, Event, Poll, Send, Span};
+use super::{Answer, Commit, Committed, Event, Poll, ReadTo, Replica, Send, Span};
 
 /// All operations of a run, each kind in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
+    /// What random choices were drawn from.
+    pub seed: u64,
+    /// What repeats the run.
+    pub command: String,
     /// Names of producers that rule out duplicates and reordering.
     pub idempotent: Vec<String>,
     /// Sends.
@@ -20,6 +24,10 @@ pub struct History {
     pub commits: Vec<Commit>,
     /// Committed offsets read back.
     pub committed: Vec<Committed>,
+    /// Up to where consumers read.
+    pub read_to: Vec<ReadTo>,
+    /// What replicas held at the end.
+    pub replicas: Vec<Replica>,
     /// What nodes answered as leaders.
     pub answers: Vec<Answer>,
     /// Faults.
@@ -60,7 +68,7 @@ impl History {
     /// Adds one event.
     pub fn push(&mut self, event: Event) {
         match event {
-            Event::Run { .. } => {}
+            Event::Run { seed, command, .. } => (self.seed, self.command) = (seed, command),
             Event::Producer { producer, idempotent } => {
                 if idempotent {
                     self.idempotent.push(producer);
@@ -70,9 +78,19 @@ impl History {
             Event::Poll(poll) => self.polls.push(poll),
             Event::Commit(commit) => self.commits.push(commit),
             Event::Committed(committed) => self.committed.push(committed),
+            Event::ReadTo(read_to) => self.read_to.push(read_to),
+            Event::Replica(replica) => self.replicas.push(replica),
             Event::Answer(answer) => self.answers.push(answer),
-            Event::FaultBegin { fault, nodes, at_us } => {
-                self.faults.push(Span { fault, nodes, begin_us: at_us, end_us: None });
+            Event::FaultBegin { fault, nodes, majority, write_gap_max_us, at_us } => {
+                let (begin_us, end_us) = (at_us, None);
+                self.faults.push(Span {
+                    fault,
+                    nodes,
+                    majority,
+                    write_gap_max_us,
+                    begin_us,
+                    end_us,
+                });
             }
             Event::FaultEnd { fault, at_us } => {
                 let mut open = self.faults.iter_mut().rev();
@@ -130,7 +148,13 @@ mod tests {
         let mut history = History::default();
         for at_us in [1, 5] {
             let fault = "f".to_owned();
-            history.push(Event::FaultBegin { fault: fault.clone(), nodes: vec![1], at_us });
+            history.push(Event::FaultBegin {
+                fault: fault.clone(),
+                nodes: vec![1],
+                majority: true,
+                write_gap_max_us: None,
+                at_us,
+            });
             history.push(Event::FaultEnd { fault, at_us: at_us + 1 });
         }
         let spans: Vec<_> =

@@ -17,6 +17,6 @@ mod event;
 mod file;
 mod recorder;
 
-pub use event::{Answer, Commit, Committed, Event, Outcome, Poll, Send, Span};
+pub use event::{Answer, Commit, Committed, Event, Outcome, Poll, ReadTo, Replica, Send, Span};
 pub use file::History;
 pub use recorder::Recorder;

@@ -113,6 +113,7 @@ mod tests {
             partition: 1,
             offset: 2,
             value: "quotes \" and\nfeeds".into(),
+            assignment: 1,
             at_us: recorder.now_us(),
         };
         recorder.record(&Event::Poll(poll.clone()));

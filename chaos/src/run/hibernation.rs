@@ -14,12 +14,14 @@ use super::load::Cast;
 use super::session::{Session, TOPIC};
 use super::{Report, RunOptions, SILENCE_BAR_MS, Screen};
 use crate::cluster::NodeId;
-use crate::faults::{CutAll, CutOff, CutPair, Direction, Fault};
+use crate::faults::{CutAll, CutOff, CutPair, Direction, Fault, Victim};
 use crate::workload::{DirectProducer, Witness};
 
 const CAST: Cast = Cast { hosts: true, ..Cast::STEADY };
 /// Partitions written to while something is cut, and others after the heal.
 const WRITTEN: usize = 4;
+/// Between two requests of the witness to a node.
+const ASKED_AGAIN: Duration = Duration::from_millis(10);
 /// Bound on waiting for a write; the bar is held against the measured time.
 const WRITE_DEADLINE: Duration = Duration::from_secs(20);
 /// How long the partitions are idle, ms.
@@ -44,8 +46,13 @@ pub fn hibernation(options: &RunOptions, screen: &Screen) -> Result<Report> {
         producer.write(&all, WRITE_DEADLINE)?;
         for _ in 0..options.rounds {
             session.wait_idle(IDLE_MS)?;
-            let witness =
-                Witness::start(brokers.clone(), TOPIC, CAST.partitions, session.recorder())?;
+            let witness = Witness::start(
+                brokers.clone(),
+                TOPIC,
+                CAST.partitions,
+                ASKED_AGAIN,
+                session.recorder(),
+            )?;
             round(session, &mut producer)?;
             witness.finish()?;
         }
@@ -85,9 +92,9 @@ fn draw(session: &mut Session<'_>, leader: NodeId) -> Result<Box<dyn Fault>> {
     let others: Vec<NodeId> = session.node_ids().into_iter().filter(|id| *id != leader).collect();
     let rng = session.rng();
     Ok(match rng.random_range(0..5) {
-        0 => Box::new(CutOff::of(leader, Direction::Outgoing)),
-        1 => Box::new(CutOff::of(leader, Direction::Incoming)),
-        2 => Box::new(CutOff::of(leader, Direction::Both)),
+        0 => Box::new(CutOff::of(Victim::Node(leader), Direction::Outgoing)),
+        1 => Box::new(CutOff::of(Victim::Node(leader), Direction::Incoming)),
+        2 => Box::new(CutOff::of(Victim::Node(leader), Direction::Both)),
         3 => Box::new(CutAll),
         _ => {
             let other = others.choose(rng).context("a cluster of one node")?;

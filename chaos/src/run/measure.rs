@@ -177,8 +177,13 @@ mod tests {
         }
         for (begin, end) in faults {
             let fault = "f".to_owned();
-            let begin = Event::FaultBegin { fault: fault.clone(), nodes: vec![2], at_us: *begin };
-            history.push(begin);
+            history.push(Event::FaultBegin {
+                fault: fault.clone(),
+                nodes: vec![2],
+                majority: true,
+                write_gap_max_us: None,
+                at_us: *begin,
+            });
             history.push(Event::FaultEnd { fault, at_us: *end });
         }
         history

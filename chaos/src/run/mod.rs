@@ -9,6 +9,7 @@
 //! **Invariant:** a run's random choices come from its seed alone, and the report names the command
 //! that repeats them.
 
+mod all;
 mod around;
 mod controller_kill;
 mod cut_cable;
@@ -23,11 +24,14 @@ mod measure;
 mod options;
 mod pause_leader;
 mod power_cut;
+mod record;
 mod report;
 mod rolling_restart;
 mod screen;
 mod session;
+mod storm;
 
+pub use all::{Choice, all};
 pub use around::around;
 pub use controller_kill::controller_kill;
 pub use cut_cable::cut_cable;
@@ -42,10 +46,12 @@ pub use measure::{FaultMeasure, Percentiles};
 pub use options::RunOptions;
 pub use pause_leader::pause_leader;
 pub use power_cut::power_cut;
+pub use record::record;
 pub use report::Report;
 pub use rolling_restart::rolling_restart;
 pub use screen::Screen;
 pub(crate) use session::default_folder;
+pub use storm::storm;
 
 /// When a leader goes silent without a word, its partitions are written to again before this has passed, ms:
 /// `raft.peer_dead_ms`, the election, and the client's own time-out.

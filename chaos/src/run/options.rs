@@ -11,6 +11,8 @@ pub struct RunOptions {
     pub folder: PathBuf,
     /// Whether the folder stays when all is well; it always stays when something is not.
     pub keep: bool,
+    /// Where the report is written as a page.
+    pub page: Option<PathBuf>,
     /// Nodes, three or five.
     pub nodes: usize,
     /// Sends per second.

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::load::{Cast, IMPATIENT};
+use super::load::{Cast, Crew, IMPATIENT};
 use super::session::{Session, TOPIC};
 use super::{Report, RunOptions, SILENCE_BAR_MS, Screen};
 use crate::faults::PauseLeader;
@@ -11,7 +11,7 @@ use crate::faults::PauseLeader;
 /// A stopped process keeps its connections, so that a client waits for its own time-out before it asks who
 /// leads now; the member's must be longer than a fetch waits.
 const CAST: Cast = Cast {
-    full: true,
+    crew: Crew::Few,
     producer: IMPATIENT,
     member: &[("socket.timeout.ms", "2000")],
     ..Cast::STEADY

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{FaultMeasure, Percentiles};
-use crate::checkers::Finding;
+use super::{FaultMeasure, Percentiles, measure};
+use crate::checkers::{Expectation, Finding, check};
+use crate::history::{History, Outcome};
+
+/// Names the consumer that reads everything back at the end.
+pub(super) const READER: &str = "reader";
 
 /// The result of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -15,8 +19,8 @@ pub struct Report {
     pub repeat: String,
     /// What its random choices were drawn from.
     pub seed: u64,
-    /// From the first process started to all nodes ready, ms.
-    pub start_ms: f64,
+    /// From the first process started to all nodes ready, ms; none if the run did not start them.
+    pub start_ms: Option<f64>,
     /// Sends.
     pub sent: usize,
     /// Sends acknowledged.
@@ -28,7 +32,7 @@ pub struct Report {
     /// How often the group's member was given partitions; none without a group.
     pub rebalances: Option<u64>,
     /// Records read at the end.
-    pub read: u64,
+    pub read: usize,
     /// Latency of acknowledged sends.
     pub latency_ms: Percentiles,
     /// The faults.
@@ -50,6 +54,33 @@ pub struct Report {
 }
 
 impl Report {
+    /// What a history shows by itself. `steady`: every partition was written to all the time.
+    #[must_use]
+    pub fn of(history: &History, steady: bool, expected: Expectation) -> Self {
+        let outcomes = || history.sends.iter().map(|send| &send.outcome);
+        let findings = check(history, expected);
+        Self {
+            repeat: history.command.clone(),
+            seed: history.seed,
+            start_ms: None,
+            sent: history.sends.len(),
+            acknowledged: outcomes().filter(|one| matches!(one, Outcome::Ok { .. })).count(),
+            refused: outcomes().filter(|one| matches!(one, Outcome::Fail { .. })).count(),
+            unknown: outcomes().filter(|one| matches!(one, Outcome::Info { .. })).count(),
+            rebalances: None,
+            read: history.polls.iter().filter(|poll| poll.consumer == READER).count(),
+            latency_ms: measure::latency(history),
+            faults: measure::faults(history, steady),
+            ready_ms: Vec::new(),
+            catch_up_ms: None,
+            replicas_compared: history.replicas.len(),
+            passed: findings.is_empty(),
+            findings,
+            missed: Vec::new(),
+            folder: None,
+        }
+    }
+
     /// Holds every write gap against the bar.
     pub(super) fn write_gap_bar(&mut self, bar_ms: f64) {
         for fault in self.faults.clone() {
@@ -122,24 +153,29 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed            {}", self.seed)?;
-        writeln!(f, "first start     {:.0} ms to all nodes ready", self.start_ms)?;
+        if let Some(ms) = self.start_ms {
+            writeln!(f, "first start     {ms:.0} ms to all nodes ready")?;
+        }
         writeln!(
             f,
             "sends           {}: {} acknowledged, {} refused, {} unknown",
             self.sent, self.acknowledged, self.refused, self.unknown
         )?;
         writeln!(f, "latency         {}", self.latency_ms)?;
-        for (fault, ready_ms) in self.faults.iter().zip(&self.ready_ms) {
-            writeln!(
+        for (at, fault) in self.faults.iter().enumerate() {
+            write!(
                 f,
-                "{:<15} node(s) {:?} for {:.0} ms: {}, {} acknowledged meanwhile, ready \
-                 {ready_ms:.0} ms after the heal began",
+                "{:<18} node(s) {:?} for {:.0} ms: {}, {} acknowledged meanwhile",
                 fault.fault,
                 fault.nodes,
                 fault.duration_ms,
                 fault.slowest(),
                 fault.acknowledged,
             )?;
+            match self.ready_ms.get(at) {
+                Some(ms) => writeln!(f, ", ready {ms:.0} ms after the heal began")?,
+                None => writeln!(f)?,
+            }
         }
         if self.faults.len() > 2 && self.is_steady() {
             writeln!(f, "write gaps      {}", self.write_gaps())?;
@@ -150,10 +186,11 @@ impl fmt::Display for Report {
             writeln!(f, "group           given partitions {count} time(s)")?;
         }
         writeln!(f, "read back       {} records", self.read)?;
-        write!(f, "replicas        {} of equal hashes", self.replicas_compared)?;
-        match self.catch_up_ms {
-            Some(ms) => writeln!(f, ", caught up {ms:.0} ms after the last write")?,
-            None => writeln!(f)?,
+        if self.replicas_compared > 0 {
+            writeln!(f, "replicas        {} compared", self.replicas_compared)?;
+        }
+        if let Some(ms) = self.catch_up_ms {
+            writeln!(f, "                caught up {ms:.0} ms after the last write")?;
         }
         for finding in &self.findings {
             writeln!(f, "FOUND           {finding}")?;

@@ -1,5 +1,6 @@
 //! A cluster under load, from its start to its report.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -12,13 +13,15 @@ use anyhow::{Context, Result};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::load::{Cast, Load};
-use super::{Report, RunOptions, Screen, measure};
-use crate::checkers::{Expectation, check};
-use crate::cluster::{Cluster, ClusterOptions, Folder, NodeId};
-use crate::faults::Fault;
-use crate::history::{Event, History, Outcome, Recorder};
-use crate::workload::{create_topic, read_all};
+use super::load::{Cast, Crew, Load};
+use super::report::READER;
+use super::{Report, RunOptions, Screen};
+use crate::checkers::Expectation;
+use crate::cluster::{Cluster, ClusterOptions, Folder, NodeId, VerifiedPartition};
+use crate::faults::{Draw, Entry, Fault};
+use crate::history::{Event, History, Recorder, Replica};
+use crate::page::page;
+use crate::workload::{Witness, create_topic, read_all};
 
 /// The topic that is written to.
 pub(super) const TOPIC: &str = "chaos";
@@ -35,9 +38,15 @@ const RESUME_DEADLINE: Duration = Duration::from_secs(60);
 const READ_DEADLINE: Duration = Duration::from_secs(120);
 /// Bound on waiting for equal replicas.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a majority is missing, ms.
+const WITHOUT_MAJORITY_MS: Range<u64> = 200..1500;
+/// Between two requests of the witness to a node.
+const ASKED_AGAIN: Duration = Duration::from_millis(100);
 /// Acknowledged sends below which a run under load proves nothing: the quiet before one fault has more. One
 /// without is judged by one for each round.
 const ACKNOWLEDGED_MIN: usize = 500;
+/// The same within each fault that a majority survives, in a run under load.
+const ACKNOWLEDGED_IN_FAULT_MIN: u32 = 100;
 
 /// A run in progress.
 pub(super) struct Session<'a> {
@@ -50,6 +59,8 @@ pub(super) struct Session<'a> {
     partitions: Vec<i32>,
     /// None where the command itself writes.
     load: Option<Load>,
+    /// Where everybody is at work.
+    witness: Option<Witness>,
     start: Duration,
     ready_ms: Vec<f64>,
 }
@@ -62,15 +73,17 @@ impl<'a> Session<'a> {
         cast: Cast,
         screen: &'a Screen,
     ) -> Result<Self> {
-        let (session, load) =
-            Self::begin_idle(name, options, cast, screen)?.attempt(|session| {
-                let bootstrap = session.cluster.bootstrap();
-                let load = Load::start(cast, &bootstrap, options.rate_per_s, &session.recorder)?;
-                load.progress().wait_every_partition(0, RESUME_DEADLINE)?;
-                load.wait_commits(1)?;
-                Ok(load)
-            })?;
-        Ok(Self { load: Some(load), ..session })
+        let begun = Self::begin_idle(name, options, cast, screen)?.attempt(|session| {
+            let bootstrap = session.cluster.bootstrap();
+            let load = Load::start(cast, &bootstrap, TOPIC, options.rate_per_s, &session.recorder)?;
+            load.progress().wait_every_partition(0, RESUME_DEADLINE)?;
+            load.wait_commits(1)?;
+            let (nodes, recorder) = (session.brokers(), &session.recorder);
+            let witness = || Witness::start(nodes, TOPIC, cast.partitions, ASKED_AGAIN, recorder);
+            Ok((load, (cast.crew == Crew::All).then(witness).transpose()?))
+        });
+        let (session, (load, witness)) = begun?;
+        Ok(Self { load: Some(load), witness, ..session })
     }
 
     /// Starts the nodes and makes the topic; the command itself writes.
@@ -108,6 +121,7 @@ impl<'a> Session<'a> {
             repeat,
             partitions: (0..cast.partitions).collect(),
             load: None,
+            witness: None,
             start,
             ready_ms: Vec::new(),
         })
@@ -146,7 +160,10 @@ impl<'a> Session<'a> {
         self.quiet()?;
         let (nodes, begun_us) = self.break_with(fault)?;
         if fault.majority_survives() {
-            self.resume_without(&nodes, begun_us)?;
+            let absent = if fault.nodes_may_lead() { Vec::new() } else { nodes };
+            self.resume_without(&absent, begun_us)?;
+        } else {
+            thread::sleep(Duration::from_millis(self.rng.random_range(WITHOUT_MAJORITY_MS)));
         }
         let healed_us = self.heal(fault, |_| Ok(()))?;
         self.load()?.progress().wait_every_partition(healed_us, RESUME_DEADLINE)?;
@@ -162,7 +179,15 @@ impl<'a> Session<'a> {
         let nodes = fault.begin(&mut self.cluster)?;
         let name = fault.name().to_owned();
         self.screen.done(format!("{name}: node(s) {nodes:?}"));
-        self.recorder.record(&Event::FaultBegin { fault: name, nodes: nodes.clone(), at_us });
+        self.recorder.record(&Event::FaultBegin {
+            fault: name,
+            nodes: nodes.clone(),
+            majority: fault.majority_survives(),
+            write_gap_max_us: Some(
+                fault.write_gap_max().mul_f64(self.options.slack).as_micros() as u64
+            ),
+            at_us,
+        });
         Ok((nodes, at_us))
     }
 
@@ -226,6 +251,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Draws a fault.
+    pub(super) fn draw(&mut self, entry: &Entry) -> Box<dyn Fault> {
+        let (nodes, partitions) = (self.node_ids(), self.partitions.len() as i32);
+        entry.draw(&mut Draw { rng: &mut self.rng, nodes, topic: TOPIC, partitions })
+    }
+
     /// The nodes.
     pub(super) fn node_ids(&self) -> Vec<NodeId> {
         self.cluster.nodes().iter().map(|node| node.id).collect()
@@ -268,46 +299,42 @@ impl<'a> Session<'a> {
     /// Between half a second's and two seconds' worth of acknowledged sends, drawn from the seed.
     pub(super) fn quiet(&mut self) -> Result<()> {
         self.screen.doing("writing");
-        let rate = u64::from(self.options.rate_per_s);
-        let more = self.rng.random_range(rate / 2..=rate * 2);
-        self.load()?.progress().wait_acknowledged(more, RESUME_DEADLINE)
+        let rate = self.options.rate_per_s;
+        let few = (rate / 2).max(ACKNOWLEDGED_IN_FAULT_MIN);
+        let more = self.rng.random_range(few..=few + rate * 3 / 2);
+        self.load()?.progress().wait_acknowledged(more.into(), RESUME_DEADLINE)
     }
 
     /// Ends the load, reads everything back, checks, compares the replicas, and lets `bars` add what
     /// the command promises besides.
     pub(super) fn finish(self, bars: impl FnOnce(&mut Report)) -> Result<Report> {
-        let Self { mut cluster, recorder, screen, options, partitions, load, .. } = self;
+        let Self { mut cluster, recorder, screen, options, partitions, load, witness, .. } = self;
         let (repeat, start, ready_ms, steady) =
             (self.repeat, self.start, self.ready_ms, load.is_some());
-        let judged = judge(&mut cluster, &recorder, &partitions, load, screen);
+        let judged = judge(&mut cluster, &recorder, &partitions, (load, witness), screen);
         let judged = judged.map_err(|error| kept(error, &mut cluster, &repeat))?;
-        let history = &judged.history;
-        let outcomes = || history.sends.iter().map(|send| &send.outcome);
-        let acknowledged_min = if steady { ACKNOWLEDGED_MIN } else { options.rounds as usize };
+        let expected = if steady {
+            let acknowledged_in_fault_min = ACKNOWLEDGED_IN_FAULT_MIN as usize;
+            Expectation { acknowledged_min: ACKNOWLEDGED_MIN, acknowledged_in_fault_min }
+        } else {
+            Expectation { acknowledged_min: options.rounds as usize, acknowledged_in_fault_min: 0 }
+        };
         let mut report = Report {
-            repeat,
-            seed: options.seed,
-            start_ms: ms(start),
-            sent: history.sends.len(),
-            acknowledged: outcomes().filter(|one| matches!(one, Outcome::Ok { .. })).count(),
-            refused: outcomes().filter(|one| matches!(one, Outcome::Fail { .. })).count(),
-            unknown: outcomes().filter(|one| matches!(one, Outcome::Info { .. })).count(),
+            start_ms: Some(ms(start)),
             rebalances: judged.rebalances,
-            read: judged.read,
-            latency_ms: measure::latency(history),
-            faults: measure::faults(history, steady),
             ready_ms,
             catch_up_ms: judged.catch_up.map(ms),
-            replicas_compared: judged.replicas_compared,
-            findings: check(history, Expectation { acknowledged_min }),
             missed: judged.missed,
-            passed: false,
-            folder: None,
+            ..Report::of(&judged.history, steady, expected)
         };
         bars(&mut report);
         report.passed = report.findings.is_empty() && report.missed.is_empty();
         if options.keep || !report.passed {
             report.folder = Some(cluster.keep().to_owned());
+        }
+        if let Some(path) = &options.page {
+            fs::write(path, page(&report, &judged.history))
+                .with_context(|| format!("writing {}", path.display()))?;
         }
         Ok(report)
     }
@@ -316,9 +343,7 @@ impl<'a> Session<'a> {
 struct Judged {
     history: History,
     rebalances: Option<u64>,
-    read: u64,
     catch_up: Option<Duration>,
-    replicas_compared: usize,
     missed: Vec<String>,
 }
 
@@ -327,28 +352,42 @@ fn judge(
     cluster: &mut Cluster,
     recorder: &Recorder,
     partitions: &[i32],
-    load: Option<Load>,
+    (load, witness): (Option<Load>, Option<Witness>),
     screen: &Screen,
 ) -> Result<Judged> {
     screen.doing("waiting for outstanding acknowledgements");
     let rebalances = load.as_ref().and_then(Load::rebalances);
     let mut missed = load.map(Load::finish).unwrap_or_default();
+    witness.map_or(Ok(()), Witness::finish)?;
     screen.doing("waiting for the replicas to catch up");
     let catch_up = cluster.wait_caught_up(TOPIC, CATCH_UP_DEADLINE);
     let catch_up = catch_up.map_err(|error| missed.push(format!("{error:#}"))).ok();
     screen.doing("reading everything back");
-    let read =
-        read_all(&cluster.bootstrap(), TOPIC, partitions, "reader", recorder, READ_DEADLINE)?;
+    let read = read_all(&cluster.bootstrap(), TOPIC, partitions, READER, recorder, READ_DEADLINE)?;
     screen.done(format!("read {} records back", read.records));
-    let history = recorder.finish()?;
     screen.doing("comparing replicas");
-    let mut replicas_compared = 0;
-    match cluster.stop_and_compare(TOPIC) {
-        Ok(found) => replicas_compared = found.values().map(Vec::len).sum(),
+    match cluster.stop_and_verify(TOPIC) {
+        Ok(found) => record_replicas(&found, recorder),
         Err(error) => missed.push(format!("{error:#}")),
     }
-    let read = read.records;
-    Ok(Judged { history, rebalances, read, catch_up, replicas_compared, missed })
+    let history = recorder.finish()?;
+    Ok(Judged { history, rebalances, catch_up, missed })
+}
+
+fn record_replicas(found: &BTreeMap<NodeId, Vec<VerifiedPartition>>, recorder: &Recorder) {
+    for (node, partitions) in found {
+        for one in partitions {
+            let topic = one.topic.as_ref().unwrap_or(&one.topic_id);
+            recorder.record(&Event::Replica(Replica {
+                node: *node,
+                name: format!("{topic}-{}", one.partition),
+                start: one.start_offset,
+                end: one.committed_offset,
+                records: one.records,
+                hash: one.hash.clone(),
+            }));
+        }
+    }
 }
 
 /// Where runs make their folders unless told otherwise: `target/chaos` in a source tree, else the

@@ -173,6 +173,7 @@ fn consume_until(
                     partition: message.partition(),
                     offset: message.offset(),
                     value: String::from_utf8_lossy(message.payload().unwrap_or_default()).into(),
+                    assignment: counts.rebalances.load(Ordering::Relaxed),
                     at_us: recorder.now_us(),
                 }));
                 next.insert(message.partition(), message.offset() + 1);
@@ -202,6 +203,7 @@ fn commit(
             offsets.add_partition_offset(&options.topic, *partition, Offset::Offset(*offset))?;
         }
     }
+    let begin_us = recorder.now_us();
     if offsets.count() == 0 || client.commit(&offsets, CommitMode::Sync).is_err() {
         return Ok(());
     }
@@ -210,8 +212,11 @@ fn commit(
         let Offset::Offset(offset) = element.offset() else { continue };
         recorder.record(&Event::Commit(Commit {
             group: options.group.clone(),
+            member: options.name.clone(),
+            assignment: counts.rebalances.load(Ordering::Relaxed),
             partition: element.partition(),
             offset,
+            begin_us,
             end_us,
         }));
     }

@@ -4,6 +4,7 @@
 //! **Invariant:** every send ends in exactly one line of the history, whatever happens to the
 //! cluster: a delivery report comes for each, at the latest when its time-out passes.
 
+mod churn;
 mod client;
 mod connection;
 mod direct_producer;
@@ -11,14 +12,17 @@ mod group;
 mod producer;
 mod progress;
 mod reader;
+mod tail;
 mod topic;
 mod witness;
 
+pub use churn::Churn;
 pub use client::client_config;
 pub use direct_producer::DirectProducer;
 pub use group::{GroupConsumer, GroupOptions, read_committed};
-pub use producer::{Producer, ProducerKind, ProducerOptions};
+pub use producer::{Producer, ProducerKind, ProducerOptions, Routing};
 pub use progress::Progress;
 pub use reader::{Read, read_all};
+pub use tail::Tail;
 pub use topic::{create_topic, create_topic_with, delete_topic};
 pub use witness::Witness;

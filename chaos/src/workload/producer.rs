@@ -23,6 +23,8 @@ const TICK: Duration = Duration::from_millis(1);
 const FLUSH: Duration = Duration::from_millis(100);
 /// Distinct keys per partition.
 const KEYS: u64 = 16;
+/// What chooses a key's partition: the same as in Java's producer.
+const PARTITIONER: &str = "murmur2_random";
 
 /// Which guarantees the client asks for. Both wait for all replicas (`acks=all`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,15 @@ pub enum ProducerKind {
     Plain,
 }
 
+/// Who chooses partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// The producer takes them in turn, each with keys of its own.
+    InTurn,
+    /// The client, by the record's key.
+    ByKey,
+}
+
 /// What to send.
 #[derive(Clone, Debug)]
 pub struct ProducerOptions {
@@ -40,8 +51,10 @@ pub struct ProducerOptions {
     pub bootstrap: String,
     /// Topic.
     pub topic: String,
-    /// Partitions, taken in turn.
+    /// All its partitions.
     pub partitions: Vec<i32>,
+    /// Who chooses one.
+    pub routing: Routing,
     /// Names the producer: the second part of its values.
     pub name: String,
     /// Sends per second over all partitions.
@@ -78,6 +91,7 @@ impl Producer {
             .set("acks", "all")
             .set("enable.idempotence", if idempotent { "true" } else { "false" })
             .set("message.timeout.ms", options.timeout.as_millis().to_string())
+            .set("partitioner", PARTITIONER)
             .set("linger.ms", "2")
             // An outage of a minute at the full rate must not fill it.
             .set("queue.buffering.max.messages", "1000000");
@@ -130,16 +144,7 @@ fn send_until(
     while !stop.load(Ordering::Relaxed) {
         let due = (begin.elapsed().as_secs_f64() * f64::from(options.rate_per_s)) as u64;
         while n < due && !stop.load(Ordering::Relaxed) {
-            let partition = options.partitions[(n % options.partitions.len() as u64) as usize];
-            let value = format!("{}-{}-{n}", context.recorder.run(), options.name);
-            let turn = n / options.partitions.len() as u64;
-            let pending = Box::new(Pending {
-                n,
-                key: format!("{}-{partition}-{}", options.name, turn % KEYS),
-                value,
-                partition,
-                begin_us: context.recorder.now_us(),
-            });
+            let pending = Box::new(Pending::new(n, options, &context.recorder));
             send(client, &options.topic, pending, stop)?;
             n += 1;
         }
@@ -165,8 +170,10 @@ fn send(
     let mut record = BaseRecord::with_opaque_to(topic, pending);
     loop {
         record = record.key(&key).payload(&value);
-        let partition = record.delivery_opaque.partition;
-        match client.send(record.partition(partition)) {
+        if let Some(partition) = record.delivery_opaque.partition {
+            record = record.partition(partition);
+        }
+        match client.send(record) {
             Ok(()) => return Ok(()),
             Err((error, back)) => {
                 let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
@@ -189,8 +196,24 @@ struct Pending {
     n: u64,
     key: String,
     value: String,
-    partition: i32,
+    /// None if the client chooses.
+    partition: Option<i32>,
     begin_us: u64,
+}
+
+impl Pending {
+    fn new(n: u64, options: &ProducerOptions, recorder: &Recorder) -> Self {
+        let (count, name) = (options.partitions.len() as u64, &options.name);
+        let partition = options.partitions[(n % count) as usize];
+        let (partition, key) = match options.routing {
+            Routing::InTurn => {
+                (Some(partition), format!("{name}-{partition}-{}", n / count % KEYS))
+            }
+            Routing::ByKey => (None, format!("{name}-{}", n % (count * KEYS))),
+        };
+        let value = format!("{}-{name}-{n}", recorder.run());
+        Self { n, key, value, partition, begin_us: recorder.now_us() }
+    }
 }
 
 /// Turns delivery reports into lines of the history.
@@ -232,7 +255,7 @@ impl ProducerContext for Reports {
             n: pending.n,
             value: pending.value,
             key: pending.key,
-            partition: Some(pending.partition),
+            partition: pending.partition,
             begin_us: pending.begin_us,
             end_us,
             outcome,

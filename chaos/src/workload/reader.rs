@@ -9,7 +9,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client_config;
-use crate::history::{Event, Poll, Recorder};
+use crate::history::{Event, Poll, ReadTo, Recorder};
 
 /// One request for a partition's offsets; the loop around it has the deadline.
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,8 +49,11 @@ pub fn read_all(
         .context("making a consumer")?;
     let mut read = Read::default();
     for partition in partitions {
+        let asked_us = recorder.now_us();
         let end = end_of(&client, topic, *partition, begin, deadline)?;
         read.ends.insert(*partition, end);
+        let (consumer, partition) = (consumer.to_owned(), *partition);
+        recorder.record(&Event::ReadTo(ReadTo { consumer, partition, end, asked_us }));
     }
     let mut assignment = TopicPartitionList::new();
     for (partition, _) in read.ends.iter().filter(|(_, end)| **end > 0) {
@@ -74,6 +77,7 @@ pub fn read_all(
                     partition: message.partition(),
                     offset: message.offset(),
                     value: String::from_utf8_lossy(message.payload().unwrap_or_default()).into(),
+                    assignment: 0,
                     at_us: recorder.now_us(),
                 }));
                 read.records += 1;

@@ -19,8 +19,6 @@ use crate::history::{Answer, Event, Recorder};
 
 /// One request to one node.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Between two requests to a node.
-const PAUSE: Duration = Duration::from_millis(10);
 /// The first version with epochs is 4.
 const LIST_OFFSETS: i16 = 7;
 /// `ListOffsetsRequest.LATEST_TIMESTAMP`: the high watermark.
@@ -34,7 +32,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Begins to ask `nodes`, given by id and address.
+    /// Begins to ask `nodes`, given by id and address, each again after a `pause`.
     ///
     /// # Errors
     /// The system has no threads left.
@@ -42,6 +40,7 @@ impl Witness {
         nodes: impl IntoIterator<Item = (i32, SocketAddr)>,
         topic: &str,
         partitions: i32,
+        pause: Duration,
         recorder: &Arc<Recorder>,
     ) -> Result<Self> {
         let mut witness = Self { stop: Arc::default(), threads: Vec::new() };
@@ -50,7 +49,9 @@ impl Witness {
             let (stop, recorder) = (witness.stop.clone(), recorder.clone());
             let request = request.clone();
             let thread = thread::Builder::new().name(format!("witness of node {node}"));
-            let thread = thread.spawn(move || ask_until(&stop, node, address, &request, &recorder));
+            let thread = thread.spawn(move || {
+                ask_until(&stop, (node, address), &request, pause, &recorder);
+            });
             witness.threads.push(thread?);
         }
         Ok(witness)
@@ -90,9 +91,9 @@ fn request(topic: &str, partitions: i32) -> ListOffsetsRequest {
 
 fn ask_until(
     stop: &AtomicBool,
-    node: i32,
-    address: SocketAddr,
+    (node, address): (i32, SocketAddr),
     request: &ListOffsetsRequest,
+    pause: Duration,
     recorder: &Recorder,
 ) {
     let mut connection = None;
@@ -109,7 +110,7 @@ fn ask_until(
         for over in tenures.see(asked_us, recorder.now_us(), &answers) {
             recorder.record(&Event::Answer(over));
         }
-        thread::sleep(PAUSE);
+        thread::sleep(pause);
     }
     for open in tenures.close() {
         recorder.record(&Event::Answer(open));

@@ -11,6 +11,7 @@
 //! **Invariant:** everything is removed when a [`Network`] is dropped. What a run left behind that was
 //! killed is removed by the next one.
 
+mod hindrance;
 mod names;
 mod subnet;
 
@@ -26,11 +27,18 @@ use anyhow::{Context, Result, ensure};
 
 use super::NodeId;
 use super::tool::tool;
+pub use hindrance::Hindrance;
 use names::Names;
 use subnet::Subnet;
 
 /// What is needed besides root, and the package that has it.
-const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+const TOOLS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("ss", "iproute2"),
+    ("nft", "nftables"),
+    ("nsenter", "util-linux"),
+];
 
 /// One direction of the way between two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,12 +100,12 @@ impl Network {
 
     /// The command, without its arguments, that runs `program` on a node's host; it becomes the program,
     /// so that its process id is the program's.
+    ///
+    /// It is not `ip netns exec`, which gives the process mounts of its own: a volume that one node gives back
+    /// would stay mounted in all others.
     pub(super) fn run_on(&self, id: NodeId, program: &Path) -> Vec<OsString> {
-        let host = self.names.host(id);
-        let mut words: Vec<OsString> =
-            ["ip", "netns", "exec", &host].into_iter().map(OsString::from).collect();
-        words.push(program.into());
-        words
+        let namespace = format!("--net=/run/netns/{}", self.names.host(id));
+        vec!["nsenter".into(), namespace.into(), program.into()]
     }
 
     /// Pulls a node's cable: nobody reaches it, and it reaches nobody.
@@ -129,6 +137,32 @@ impl Network {
             ip(&nft).with_context(|| format!("cutting wires to node {id}"))?;
         }
         Ok(())
+    }
+
+    /// Hinders whatever goes in and out at a node's host; a hindrance takes the place of the one before.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn hinder(&self, id: NodeId, hindrance: Hindrance) -> Result<()> {
+        self.unhinder(id)?;
+        hindrance.put(&self.names.host(id)).with_context(|| format!("{hindrance:?} at node {id}"))
+    }
+
+    /// Resets every connection of a node's host, to nodes and to clients.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn reset_connections(&self, id: NodeId) -> Result<()> {
+        let kill = ["ss", "-K", "-t", "state", "established"];
+        ip(&[&["netns", "exec", &self.names.host(id)], &kill[..]].concat())
+    }
+
+    /// Ends [`hinder`](Self::hinder).
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn unhinder(&self, id: NodeId) -> Result<()> {
+        Hindrance::take_away(&self.names.host(id))
     }
 }
 
