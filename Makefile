@@ -8,7 +8,7 @@ JACKDAW := $(OUT)/jackdaw
 CHAOS := $(OUT)/jackdaw-chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster stop cluster-clean demo test verify fix chaos chaos-long real-input
+.PHONY: help build run cluster stop cluster-clean demo test verify fix chaos chaos-long bench real-input
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +46,10 @@ HOURS ?= 1
 
 chaos-long: build chaos-build ## power cuts and kills of leaders for HOURS=n; needs root
 	$(CHAOS) storm --bin $(JACKDAW) --hours $(HOURS) $(SEED_ARGS)
+
+bench: ## what appends, syncs, reads and recovery cost; wants a machine of its own
+	@scripts/need.sh cargo cc c++ make
+	cargo bench --bench storage --bench broker --bench micro
 
 real-input: cluster ## Debian's package index through kcat and confluent-kafka
 	JACKDAW_BIN=$(JACKDAW) JACKDAW_BOOTSTRAP=127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094 \
