@@ -21,6 +21,7 @@ mod file_map;
 mod file_slice;
 mod frame;
 mod identity;
+mod idle_points;
 mod index;
 pub mod kv;
 mod locks;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::background::Background;
 use super::cache::CacheBudget;
 use super::disk::{Disk, FatalHook, SystemDisk, abort_process};
+use super::idle_points::IdlePoints;
 use super::open_files::{OpenFiles, SparingDisk};
 use super::remover::{PurgedTotals, Remover};
 use super::space::DiskSpace;
@@ -27,6 +28,7 @@ pub struct Storage {
     pub(super) volume: Option<u64>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) background: Arc<Background>,
+    pub(super) idle_points: Arc<IdlePoints>,
     pub(super) remover: Arc<Remover>,
     pub(super) space: Arc<DiskSpace>,
     pub(super) open_files: Arc<OpenFiles>,
@@ -82,10 +84,11 @@ impl Storage {
             Arc::new(SparingDisk { disk: options.disk, open_files: Arc::clone(&open_files) });
         let sync = opened.map(|(on, _)| -> VolumeSync {
             let disk = Arc::clone(&disk);
-            Box::new(move || disk.sync_volume(&on))
+            Arc::new(move || disk.sync_volume(&on))
         });
         let background = Arc::new(Background::default());
         Self {
+            idle_points: Arc::new(IdlePoints::new(sync.clone(), Arc::clone(&background))),
             syncer: Syncer::new(options.sync_threads_max, sync),
             volume,
             cache: Arc::new(CacheBudget::new(options.cache_bytes_max)),
@@ -105,7 +108,17 @@ impl Storage {
     #[must_use]
     pub(super) fn inline(mut self) -> Self {
         self.background = Arc::new(Background::inline());
+        self.idle_points = Arc::new(IdlePoints::new(None, Arc::clone(&self.background)));
         self.remover = Arc::new(Remover::new(Arc::clone(&self.disk), Arc::clone(&self.background)));
+        self
+    }
+
+    /// The same, but that nobody looks after idle logs but by [`IdlePoints::look`]: a test may count what
+    /// is synced or open.
+    #[cfg(test)]
+    #[must_use]
+    pub(super) fn without_looks(mut self) -> Self {
+        self.idle_points = Arc::new(IdlePoints::new(None, Arc::new(Background::inline())));
         self
     }
 

@@ -24,7 +24,7 @@ use super::sync_choice::SyncChoice;
 pub type SyncDone = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// Puts a whole volume on the disk.
-pub(super) type VolumeSync = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+pub(super) type VolumeSync = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 /// Takes in how the sync of the volume ended that covers a target.
 pub(super) type Finish<'a> = Box<dyn FnOnce(&io::Result<()>) -> io::Result<()> + 'a>;

@@ -50,7 +50,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 
 pub use append::Appended;
 pub(super) use chain::Chain;
@@ -82,6 +82,7 @@ use crate::model::{LeaderEpoch, Offset};
 pub struct Log(Arc<Inner>);
 
 struct Inner {
+    me: Weak<Self>,
     dir: PathBuf,
     identity: LogIdentity,
     options: LogOptions,

@@ -32,7 +32,7 @@ use super::output::Output;
 use super::purge::reset_head;
 use super::recovery::{Recovered, drop_later, recover};
 use super::sealed_times::SealedTimes;
-use super::sync::{DurableEnd, SyncState};
+use super::sync::{DurableEnd, Idle, SyncState};
 use super::view::View;
 use super::{Inner, Log};
 
@@ -87,6 +87,13 @@ impl Log {
         let (durable, unsettled) = (recovered.durable, recovered.unsettled);
         let (generation, start) = (0, Offset::ZERO);
         let sealed_before = segments.last().map_or(0, |active| active.head.first_index);
+        let point = Checkpoint {
+            segment: sealed_before,
+            position: end.position,
+            next_index: end.next_index,
+            next_offset: end.next_offset,
+            clean: false,
+        };
         let sealed_bytes = View::sealed_bytes_of(&segments)?;
         let times = SealedTimes::of(&segments);
         let view = View {
@@ -100,7 +107,8 @@ impl Log {
             last_term,
             generation,
         };
-        let inner = Inner {
+        let inner = Arc::new_cyclic(|me| Inner {
+            me: me.clone(),
             dir: dir.to_owned(),
             identity: identity.clone(),
             roll: RwLock::new(options.roll),
@@ -124,8 +132,9 @@ impl Log {
                     next_index: if durable { end.next_index } else { 0 },
                     next_offset: if durable { end.next_offset } else { Offset::ZERO },
                 },
-                point: None,
+                point: durable.then_some((point, generation)),
                 written: None,
+                idle: Idle::default(),
                 unsettled,
                 sealed_before,
                 closed: false,
@@ -140,8 +149,12 @@ impl Log {
             compacting: Mutex::default(),
             failed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-        };
-        Ok((Self(Arc::new(inner)), report))
+        });
+        if !report.clean && !report.created {
+            // What was looked at is on the disk now, and need not be looked at again.
+            inner.list_idle_point();
+        }
+        Ok((Self(inner), report))
     }
 }
 

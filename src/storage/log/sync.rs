@@ -6,11 +6,12 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::model::{Offset, Timestamp};
 use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
+use crate::storage::idle_points::PointKeeper;
 use crate::storage::locks::{lock, read};
 use crate::storage::retained::Retained;
 use crate::storage::syncer::{Finish, SyncDone, SyncTarget, SyncTicket};
@@ -37,6 +38,7 @@ pub(super) struct SyncState {
     pub(super) point: Option<(Checkpoint, u64)>,
     /// The recovery point that was written last, and when.
     pub(super) written: Option<(Checkpoint, Timestamp)>,
+    pub(super) idle: Idle,
     /// Segments that begin before this index are on the disk as a whole and cut to their size, and the
     /// recovery point is not in them.
     pub(super) sealed_before: u64,
@@ -44,6 +46,15 @@ pub(super) struct SyncState {
     pub(super) unsettled: bool,
     /// Nothing is appended any more: the next recovery point is the clean-shutdown marker.
     pub(super) closed: bool,
+}
+
+/// What makes the recovery point of the last sync be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Idle {
+    /// Listed with [`crate::storage::idle_points`].
+    listed: bool,
+    /// Synced since the last look.
+    busy: bool,
 }
 
 impl Log {
@@ -69,7 +80,7 @@ impl Log {
     pub fn sync_blocking(&self) -> Result<(), LogError> {
         self.0.check_usable()?;
         self.0.sync_end()?;
-        self.0.write_checkpoint();
+        self.0.write_checkpoint(false);
         Ok(())
     }
 
@@ -90,7 +101,7 @@ impl Log {
         lock(&self.0.sync).closed = true;
         // One that nobody waits for may run: what is opened here next is not to find its recovery point.
         drop(lock(&self.0.noting));
-        self.0.write_checkpoint();
+        self.0.write_checkpoint(true);
         self.0.check_usable()
     }
 }
@@ -162,6 +173,21 @@ impl Inner {
             sync.durable = DurableEnd { next_index: end.next_index, next_offset: end.next_offset };
             sync.point = Some((covered.point(), *generation));
         }
+        drop(sync);
+        self.list_idle_point();
+    }
+
+    /// The recovery point on the disk does not cover the last sync: sees to it that it will.
+    pub(super) fn list_idle_point(&self) {
+        let was_listed = {
+            let idle = &mut lock(&self.sync).idle;
+            idle.busy = true;
+            std::mem::replace(&mut idle.listed, true)
+        };
+        if !was_listed {
+            let log: Weak<Self> = self.me.clone();
+            self.storage.idle_points.list(log);
+        }
     }
 
     /// Makes durable, once, what a new log or an unclean stop left to do beside the segments: the
@@ -215,12 +241,13 @@ impl Inner {
             }
         };
         if is_due {
-            self.write_checkpoint();
+            self.write_checkpoint(false);
         }
     }
 
-    /// Notes the recovery point of the last sync. A failure costs a longer recovery, nothing else.
-    pub(super) fn write_checkpoint(&self) {
+    /// Notes the recovery point of the last sync; the clean-shutdown marker, and with `durably` any, is on
+    /// disk on return. A write that fails costs a longer recovery, nothing else.
+    fn write_checkpoint(&self, durably: bool) {
         let mut file = lock(&self.checkpoint);
         let (point, closed) = {
             let sync = lock(&self.sync);
@@ -234,7 +261,7 @@ impl Inner {
         point.clean = closed;
         let disk = &Watched(self);
         let written =
-            if closed { file.write_durably(&point, disk) } else { file.write(&point, disk) };
+            if durably { file.write_durably(&point, disk) } else { file.write(&point, disk) };
         if let Err(error) = written {
             tracing::warn!(%error, dir = %self.dir.display(), "cannot write the checkpoint");
             return;
@@ -279,5 +306,27 @@ impl SyncTarget for Inner {
             self.write_checkpoint_if_due();
             Ok(())
         })
+    }
+}
+
+impl PointKeeper for Inner {
+    fn is_idle(&self) -> bool {
+        let idle = &mut lock(&self.sync).idle;
+        idle.listed = std::mem::take(&mut idle.busy);
+        !idle.listed
+    }
+
+    fn write_idle_point(&self, shared: bool) -> bool {
+        let _noting = lock(&self.noting);
+        if lock(&self.sync).closed || self.check_usable().is_err() {
+            return false;
+        }
+        let shared = shared && self.on_volume;
+        self.write_checkpoint(!shared);
+        shared
+    }
+
+    fn note_failed(&self, error: &io::Error) {
+        self.note_failure("sync the volume of", &self.dir, error);
     }
 }

@@ -7,7 +7,8 @@ use crate::storage::{Committed, Compaction, CompactionLimits, EntryId};
 
 /// As [`uncached`], with so many open segments.
 fn with_open_max(open_segments_max: usize) -> Storage {
-    Storage::new(StorageOptions { fatal: Arc::new(|_, _| {}), open_segments_max, ..few_open() })
+    let fatal = Arc::new(|_: &str, _: &std::io::Error| {});
+    Storage::new(StorageOptions { fatal, open_segments_max, ..few_open() }).without_looks()
 }
 
 fn open_in(dir: &Path, storage: &Storage) -> Log {

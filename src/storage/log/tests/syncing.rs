@@ -77,7 +77,8 @@ fn gated_on(volume: Option<&Path>) -> (Arc<GatedDisk>, Storage, Arc<Mutex<Vec<St
             seen.lock().unwrap().push(format!("{doing}: {error}"));
         }),
         ..StorageOptions::default()
-    });
+    })
+    .without_looks();
     (disk, storage, fatal)
 }
 
@@ -241,4 +242,52 @@ fn a_truncation_during_a_sync_is_not_overtaken_by_it() {
     drop(log);
     let (log, _) = open(dir.path());
     assert_eq!(log.last().map(|l| l.index), Some(4));
+}
+
+/// Ends the process, and zeros a sector of the entry at `index`, which was synced.
+fn lose_a_sector(log: Log, dir: &Path, position: u64) {
+    drop(log);
+    let path = newest_segment(dir);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let sector = (position as usize).next_multiple_of(512);
+    bytes[sector..sector + 512].fill(0);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_sector_of_the_last_sync_before_an_idle_time_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = uncached();
+    let (log, _) =
+        Log::open(dir.path(), &identity(), LogOptions::default(), &storage, None).unwrap();
+    log.append(&[blank(1, 0)]).unwrap();
+    log.sync_blocking().unwrap();
+    // Long before the next recovery point is due.
+    log.append(&[batch(1, 1, 1, 3_000), batch(1, 2, 1, 3_000)]).unwrap();
+    let (tell, told) = mpsc::channel();
+    log.sync(Box::new(move |result| tell.send(result).unwrap()));
+    told.recv().unwrap().unwrap();
+    storage.idle_points.look();
+    storage.idle_points.look();
+    lose_a_sector(log, dir.path(), 1_000);
+    let opened = Log::open(dir.path(), &identity(), LogOptions::default(), &uncached(), None);
+    let error = opened.err().expect("an acknowledged entry is gone");
+    assert!(matches!(error, LogError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn what_a_start_has_looked_at_is_covered_without_another_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions::default;
+    let open = |storage: &Storage| Log::open(dir.path(), &identity(), options(), storage, None);
+    let (log, _) = open(&uncached()).unwrap();
+    log.append(&[blank(1, 0), batch(1, 1, 1, 3_000)]).unwrap();
+    drop(log);
+    let storage = uncached();
+    let (log, _) = open(&storage).unwrap();
+    storage.idle_points.look();
+    storage.idle_points.look();
+    lose_a_sector(log, dir.path(), 1_000);
+    let error = open(&uncached()).err().expect("an entry that was there is gone");
+    assert!(matches!(error, LogError::Corrupt { .. }), "{error}");
 }
