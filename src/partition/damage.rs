@@ -10,7 +10,7 @@ use jackdaw_raft::NodeId;
 use tokio::sync::Notify;
 
 use super::replica::Partition;
-use crate::storage::LogError;
+use crate::storage::{LogError, ReadWatch};
 
 /// The first damage that was found, and who is to be woken for it.
 #[derive(Debug, Default)]
@@ -32,14 +32,19 @@ impl Damage {
 
     /// Takes note of an outcome, and gives it back.
     pub(super) fn check<T>(&self, outcome: Result<T, LogError>) -> Result<T, LogError> {
-        if let Err(error) = &outcome
-            && error.is_damage()
-            && self.found.set(error.to_string()).is_ok()
-        {
+        if let Err(error) = &outcome {
+            self.failed(error);
+        }
+        outcome
+    }
+}
+
+impl ReadWatch for Damage {
+    fn failed(&self, error: &LogError) {
+        if error.is_damage() && self.found.set(error.to_string()).is_ok() {
             tracing::error!(%error, "a replica's log is damaged");
             self.wake.notify_one();
         }
-        outcome
     }
 }
 

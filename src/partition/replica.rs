@@ -141,6 +141,7 @@ impl Partition {
     pub async fn open(open: OpenPartition<'_>) -> Result<Arc<Self>, OpenError> {
         let OpenPartition { name, topic_id, group: group_id, log, rebuilt, limits, .. } = open;
         let damage = Arc::new(Damage::new(open.damaged));
+        log.watch_reads(damage.clone());
         let machine = PartitionMachine::new(log.clone(), rebuilt, open.purges, damage.clone());
         let machine = Arc::new(machine);
         let port = Arc::new(PartitionLog::new(log.clone(), machine.clone(), damage.clone()));

@@ -25,6 +25,17 @@ pub enum LogError {
         #[source]
         source: io::Error,
     },
+    /// A change beside what is in use failed: the log goes on as it was.
+    #[error("cannot {doing} {path}: {source}")]
+    Refused {
+        /// What was attempted, as a verb phrase.
+        doing: &'static str,
+        /// The folder of the log.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
     /// The disk has no room; nothing of the refused append was written, the log stays usable.
     #[error("no space left on the volume of {path}: {needed_bytes} more bytes are needed")]
     Full {
@@ -162,10 +173,15 @@ impl LogError {
         move |source| Self::Io { doing, path, source }
     }
 
-    /// Whether the log is not what was written: it is to be got back from elsewhere.
+    /// Whether the log is not what was written, or the disk does not give it back: it is to be got back
+    /// from elsewhere.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::Lost { .. })
+        match self {
+            Self::Corrupt { .. } | Self::Lost { .. } => true,
+            Self::Io { source, .. } => is_unreadable(source),
+            _ => false,
+        }
     }
 
     /// Whether an append that failed so left the log as it was, and may succeed later: the disk is
@@ -174,7 +190,7 @@ impl LogError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Full { .. } => true,
-            Self::Io { source, .. } => is_out_of_files(source),
+            Self::Io { source, .. } | Self::Refused { source, .. } => is_out_of_files(source),
             _ => false,
         }
     }
@@ -189,7 +205,7 @@ impl LogError {
 impl From<LogError> for io::Error {
     fn from(error: LogError) -> Self {
         let kind = match &error {
-            LogError::Io { source, .. } => source.kind(),
+            LogError::Io { source, .. } | LogError::Refused { source, .. } => source.kind(),
             LogError::Full { .. } => io::ErrorKind::StorageFull,
             LogError::Uncompactable { .. }
             | LogError::Corrupt { .. }
@@ -207,6 +223,25 @@ impl From<LogError> for io::Error {
     }
 }
 
+/// Whether the medium is at fault, or ends before what was written, and not the system's means: what
+/// drivers and file systems say of sectors that cannot be read, and of metadata that is damaged.
+fn is_unreadable(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let of_medium = |errno| {
+        matches!(
+            errno,
+            Errno::IO
+                | Errno::NODATA
+                | Errno::REMOTEIO
+                | Errno::ILSEQ
+                | Errno::BADMSG
+                | Errno::UCLEAN
+        )
+    };
+    error.kind() == io::ErrorKind::UnexpectedEof
+        || Errno::from_io_error(error).is_some_and(of_medium)
+}
+
 /// Whether the system had no space for what was to be written.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -215,4 +250,23 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 /// Whether the reason is one that may pass by itself: a full disk, no file descriptor left.
 pub(crate) fn may_pass(error: &io::Error) -> bool {
     is_full(error) || is_out_of_files(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_medium_that_cannot_be_read_is_damage_and_a_system_without_means_is_not() {
+        let is_damage = |errno: Errno| LogError::io("read", "x")(errno.into()).is_damage();
+        assert!([Errno::IO, Errno::NODATA, Errno::UCLEAN].into_iter().all(is_damage));
+        let passing = [Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::INTR];
+        assert!(!passing.into_iter().any(is_damage));
+        assert!(LogError::io("read", "x")(io::ErrorKind::UnexpectedEof.into()).is_damage());
+        let source = Errno::IO.into();
+        let refused = LogError::Refused { doing: "compact", path: "x".into(), source };
+        assert!(!refused.is_damage(), "nothing that was written is affected");
+    }
 }

@@ -4,14 +4,23 @@
 //! segment, so it stays readable after that is deleted. The file is opened to be sent: an answer from a
 //! hundred small segments needs one descriptor at a time.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
+use super::LogError;
 use super::segment::Segment;
+
+/// Told what goes wrong when a slice is read or sent, long after it was found.
+pub trait ReadWatch: Send + Sync {
+    /// A log could not be read.
+    fn failed(&self, error: &LogError);
+}
 
 /// `len` bytes of a file from `position` on.
 #[derive(Clone)]
@@ -19,11 +28,17 @@ pub struct FileSlice {
     segment: Arc<Segment>,
     position: u64,
     len: usize,
+    watch: Option<Arc<dyn ReadWatch>>,
 }
 
 impl FileSlice {
-    pub(super) fn new(segment: Arc<Segment>, position: u64, len: usize) -> Self {
-        Self { segment, position, len }
+    pub(super) fn new(
+        segment: Arc<Segment>,
+        position: u64,
+        len: usize,
+        watch: Option<Arc<dyn ReadWatch>>,
+    ) -> Self {
+        Self { segment, position, len, watch }
     }
 
     /// Bytes in the slice.
@@ -51,7 +66,9 @@ impl FileSlice {
     /// Of the operating system.
     pub fn read(&self) -> io::Result<Bytes> {
         let mut bytes = vec![0; self.len];
-        self.segment.file()?.read_exact_at(&mut bytes, self.position)?;
+        self.file()?
+            .read_exact_at(&mut bytes, self.position)
+            .map_err(|error| self.failed("read", error))?;
         Ok(Bytes::from(bytes))
     }
 
@@ -67,12 +84,30 @@ impl FileSlice {
         if want == 0 {
             return Ok(0);
         }
-        let sent = rustix::fs::sendfile(socket, &*self.segment.file()?, Some(&mut offset), want)?;
-        if sent == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match rustix::fs::sendfile(socket, &*self.file()?, Some(&mut offset), want) {
+            Ok(0) => Err(self.failed("send", io::ErrorKind::UnexpectedEof.into())),
+            Ok(sent) => {
+                self.advance(sent);
+                Ok(sent)
+            }
+            Err(Errno::AGAIN) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(errno) => Err(self.failed("send", errno.into())),
         }
-        self.advance(sent);
-        Ok(sent)
+    }
+
+    fn file(&self) -> io::Result<Arc<File>> {
+        self.segment.file().map_err(|error| self.tell(error))
+    }
+
+    fn failed(&self, doing: &'static str, error: io::Error) -> io::Error {
+        self.tell(LogError::io(doing, &self.segment.path)(error))
+    }
+
+    fn tell(&self, error: LogError) -> io::Error {
+        if let Some(watch) = &self.watch {
+            watch.failed(&error);
+        }
+        error.into()
     }
 }
 

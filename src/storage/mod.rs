@@ -48,7 +48,7 @@ pub use entry::{EntryBody, EntryId, LogEntry};
 pub use error::LogError;
 pub(crate) use error::may_pass;
 pub use file_map::FileMap;
-pub use file_slice::{FileSlice, slices_len};
+pub use file_slice::{FileSlice, ReadWatch, slices_len};
 pub use identity::LogIdentity;
 pub use log::{
     Appended, BatchHeaders, BatchPosition, Committed, Compacted, Compaction, CompactionLimits,

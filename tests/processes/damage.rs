@@ -103,6 +103,26 @@ fn damage_found_at_the_start_is_repaired() {
     settles_with(cluster, &sent);
 }
 
+/// A file that exists and cannot be read: the system says EIO of this one's beginning.
+const UNREADABLE: &str = "/proc/self/mem";
+
+#[test]
+fn a_segment_that_cannot_be_read_is_repaired_as_damage_is() {
+    let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
+    create(&cluster, "3");
+    let sent = many();
+    send_all(&cluster.bootstrap(), TOPIC, 0, &sent, &[]);
+    let node = cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader.unwrap();
+    stop(&mut cluster, node);
+    let file = segments(&folder(&cluster, node)).remove(1);
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(UNREADABLE, &file).unwrap();
+    cluster.node_mut(node).start().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    assert_eq!(set_aside(&cluster, node), [PARTITION]);
+    settles_with(cluster, &sent);
+}
+
 /// Kills leaders until `done`; the nodes come back at once.
 fn elect_until(cluster: &mut Cluster, done: impl Fn(&Cluster, i32) -> bool) {
     let begin = Instant::now();

@@ -9,6 +9,7 @@ mod random;
 mod refilling;
 mod relaxed;
 mod restarting;
+mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};

@@ -22,7 +22,7 @@ use crate::storage::index::{Index, IndexEntry};
 use crate::storage::locks::read;
 use crate::storage::slice_ends::Place;
 use crate::storage::walker::{Cursor, Located, Step, Walker};
-use crate::storage::{FileSlice, LogError};
+use crate::storage::{FileSlice, LogError, ReadWatch};
 
 use super::view::Part;
 use super::{Inner, Log};
@@ -43,6 +43,7 @@ struct Want {
     /// The first batch is taken whatever its size.
     one: bool,
     slices: Vec<FileSlice>,
+    watch: Option<Arc<dyn ReadWatch>>,
 }
 
 impl Log {
@@ -60,7 +61,8 @@ impl Log {
         bytes_max: usize,
         min_one: bool,
     ) -> Result<Vec<FileSlice>, LogError> {
-        let mut want = Want { upto, bytes: bytes_max, one: min_one, slices: Vec::new() };
+        let (slices, watch) = (Vec::new(), self.0.watch.get().cloned());
+        let mut want = Want { upto, bytes: bytes_max, one: min_one, slices, watch };
         let mut next = self.0.first_part(from, upto)?;
         while let Some(part) = next {
             if !self.slice_part(&part, from, &mut want)? {
@@ -250,7 +252,8 @@ impl Want {
             part.check(begin..end.position, cursor)?;
             let len = (end.position - begin) as usize;
             self.bytes = self.bytes.saturating_sub(len);
-            self.slices.push(FileSlice::new(Arc::clone(&part.segment), begin, len));
+            let (segment, watch) = (Arc::clone(&part.segment), self.watch.clone());
+            self.slices.push(FileSlice::new(segment, begin, len, watch));
             part.segment.slice_ends.note(end);
         }
         Ok(())

@@ -50,7 +50,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 pub use append::Appended;
 pub(super) use chain::Chain;
@@ -74,7 +74,7 @@ use super::checkpoint::CheckpointFile;
 use super::error::is_full;
 use super::locks::read;
 use super::syncer::SyncTicket;
-use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, RollLimits, Storage};
+use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, ReadWatch, RollLimits, Storage};
 use crate::model::{LeaderEpoch, Offset};
 
 /// A partition's log. Clone shares it.
@@ -106,6 +106,8 @@ struct Inner {
     /// The next segment's file.
     ahead: Ahead,
     applied: Applied,
+    /// Told by slices what cannot be read.
+    watch: OnceLock<Arc<dyn ReadWatch>>,
     /// Held by the one who compacts.
     compacting: Mutex<()>,
     /// A write or sync failed: nothing is written any more.
@@ -125,6 +127,12 @@ impl Log {
     #[must_use]
     pub fn identity(&self) -> &LogIdentity {
         &self.0.identity
+    }
+
+    /// Lets slices that are found from here on tell `watch` when they cannot be read; the first one stays.
+    pub fn watch_reads(&self, watch: Arc<dyn ReadWatch>) {
+        // A second one is its caller's mistake, and changes nothing.
+        let _ = self.0.watch.set(watch);
     }
 
     /// The offset that the next record gets.
@@ -250,6 +258,6 @@ impl Inner {
         if is_full(&error) {
             return LogError::Full { path: self.dir.clone(), needed_bytes: 4096 };
         }
-        LogError::io(doing, &self.dir)(error)
+        LogError::Refused { doing, path: self.dir.clone(), source: error }
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::model::{Offset, Timestamp};
 use crate::storage::cache::EntryCache;
@@ -146,6 +146,7 @@ impl Log {
             cutting: Mutex::default(),
             ahead: Ahead::default(),
             applied: Applied::default(),
+            watch: OnceLock::new(),
             compacting: Mutex::default(),
             failed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),

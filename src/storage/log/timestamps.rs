@@ -97,7 +97,8 @@ impl Log {
             let holds = header.record_count > 0 && header.next_offset() > from;
             if holds && header.max_timestamp >= timestamp {
                 let segment = Arc::clone(&part.segment);
-                let slice = FileSlice::new(segment, located.position, header.size_bytes());
+                let (size, watch) = (header.size_bytes(), self.0.watch.get().cloned());
+                let slice = FileSlice::new(segment, located.position, size, watch);
                 return Ok(Some((BatchPosition { header, index: located.index }, slice)));
             }
         }
