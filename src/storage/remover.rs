@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::background::Background;
 use super::disk::Disk;
+use super::error::is_full;
 
 /// The end of the name of a file that is to be deleted.
 pub(super) const GONE: &str = "gone";
@@ -63,15 +64,23 @@ impl Remover {
         match self.disk.rename(path, &gone) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // No room for another name.
+            Err(error) if is_full(&error) => return self.disk.remove_if_there(path),
             Err(error) => return Err(error),
         }
-        let disk = Arc::clone(&self.disk);
-        self.background.run(move || {
-            if let Err(error) = disk.remove_if_there(&gone) {
-                tracing::warn!(%error, path = %gone.display(), "a purged file stays until the next \
-                     start");
+        let stays = |path: &Path, error: io::Error| {
+            tracing::warn!(%error, path = %path.display(), "a purged file stays until the next start");
+        };
+        let (disk, path) = (Arc::clone(&self.disk), gone.clone());
+        let asked = self.background.run(move || {
+            if let Err(error) = disk.remove_if_there(&path) {
+                stays(&path, error);
             }
-        })
+        });
+        if let Err(error) = asked {
+            stays(&gone, error);
+        }
+        Ok(())
     }
 }
 

@@ -285,12 +285,13 @@ impl Inner {
                 }
                 Err(error) if is_full(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                    disk.set_len(&file, target).map_err(LogError::io("extend", &segment.path))?;
+                    disk.set_len(&file, target)
+                        .map_err(|error| self.fail("extend", &segment.path, error))?;
                     writer.output = Output::FileOnly;
                     writer.allocated = target;
                     return Ok(());
                 }
-                Err(error) => return Err(LogError::io("extend", &segment.path)(error)),
+                Err(error) => return Err(self.fail("extend", &segment.path, error)),
             }
         }
         let needed_bytes = need - writer.allocated;

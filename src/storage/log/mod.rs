@@ -71,7 +71,7 @@ use self::sync::SyncState;
 use self::view::View;
 use super::cache::EntryCache;
 use super::checkpoint::CheckpointFile;
-use super::error::is_full;
+use super::error::{is_full, may_pass};
 use super::locks::read;
 use super::syncer::SyncTicket;
 use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, ReadWatch, RollLimits, Storage};
@@ -259,5 +259,15 @@ impl Inner {
             return LogError::Full { path: self.dir.clone(), needed_bytes: 4096 };
         }
         LogError::Refused { doing, path: self.dir.clone(), source: error }
+    }
+
+    /// For a change that the log cannot go on without: what may pass is refused, and anything else is as a
+    /// failed write.
+    fn refused_or_failed(&self, doing: &'static str, error: io::Error) -> LogError {
+        if may_pass(&error) {
+            self.refused(doing, error)
+        } else {
+            self.fail(doing, &self.dir, error)
+        }
     }
 }

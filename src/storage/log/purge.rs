@@ -55,7 +55,7 @@ impl Log {
         let retained = Retained { purged, start_offset, resetting: false };
         inner.storage.space.with_ballast(Need::Free, || {
             let written = retained.write(&inner.dir, &Watched(inner));
-            written.map_err(|error| inner.refused("replace the retained mark in", error))
+            written.map_err(|error| inner.refused_or_failed("replace the retained mark in", error))
         })?;
         let gone = {
             let mut view = write(&inner.view);
@@ -70,7 +70,10 @@ impl Log {
             gone
         };
         for segment in gone {
-            segment.retire(&inner.storage.remover)?;
+            // What is left of it goes at the next opening, which finds the mark.
+            segment
+                .retire(&inner.storage.remover)
+                .map_err(|error| inner.failed("delete", error))?;
             inner.storage.remover.count(segment.sealed_len()?);
         }
         Ok(())
@@ -109,7 +112,7 @@ impl Inner {
         let mark = |resetting| Retained { purged: last, start_offset, resetting };
         self.settle()?;
         let doing = "replace the retained mark in";
-        mark(true).write(&self.dir, disk).map_err(|error| self.refused(doing, error))?;
+        mark(true).write(&self.dir, disk).map_err(|error| self.refused_or_failed(doing, error))?;
         // From here to the second mark a crash makes `open` finish the reset, and so would going on
         // after an error: only a new start gets over one.
         self.clean_mark

@@ -87,7 +87,7 @@ impl Inner {
         };
         let disk = &Watched(self);
         // From the second segment on there is something to purge, which a full disk must not prevent.
-        let refused = |error| self.refused("create a segment in", error);
+        let refused = |error| self.refused_or_failed("create a segment in", error);
         if Retained::reserve(&self.dir, disk).map_err(refused)? {
             lock(&self.sync).unsettled = true;
         }

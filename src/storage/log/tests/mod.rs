@@ -15,6 +15,7 @@ mod model;
 mod power_cut;
 mod random;
 mod records;
+mod refusing;
 mod regressions;
 mod relaxing;
 mod retaining;
