@@ -15,12 +15,13 @@ mod options;
 mod quarantine;
 mod reconciler;
 mod retention;
+mod unknown_folders;
 mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use node::serve;
-pub use verify::{CheckedPartition, verify};
+pub use verify::{Checked, CheckedPartition, verify};
 
 /// Locks state that stays consistent even if a holder panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::lock;
 use super::quarantine::Troubles;
+use super::unknown_folders::set_aside_unknown;
 use crate::metadata::configs::InvalidValue;
 use crate::metadata::{Metadata, MetadataDelta, MetadataImage, TopicImage, partition_group};
 use crate::model::{BrokerId, PartitionIndex, TopicId, TopicPartition};
@@ -124,23 +125,13 @@ impl Reconciler {
         }
     }
 
-    /// Sets aside the folders of partitions that no topic has, once, between two rounds: whatever is in
-    /// the image runs by now, and whatever was deleted with its topic is gone.
+    /// Sets aside the folders that no partition has, once, between two rounds: whatever is in the image
+    /// runs by now, and whatever was deleted with its topic is gone.
     async fn set_unknown_folders_aside(&self, image: &Arc<MetadataImage>) {
         let (data_dir, image) = (Arc::clone(&self.data_dir), Arc::clone(image));
-        let moved = tokio::task::spawn_blocking(move || {
-            for folder in data_dir.partitions()? {
-                let of_no_topic = |log: LogIdentity| image.topic_by_id(log.topic_id).is_none();
-                if folder.identity.is_some_and(of_no_topic) {
-                    data_dir.set_aside(&folder.path, "no topic has it")?;
-                }
-            }
-            anyhow::Ok(())
-        });
-        match moved.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "unknown folders stay where they are"),
-            Err(error) => tracing::warn!(%error, "unknown folders stay where they are"),
+        let moved = tokio::task::spawn_blocking(move || set_aside_unknown(&data_dir, &image));
+        if let Err(error) = moved.await {
+            tracing::warn!(%error, "unknown folders stay where they are");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** nothing in the folder is changed but the lock: a node that runs is refused.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jackdaw_raft::HardStateStore;
@@ -11,7 +11,7 @@ use super::hard_states::HardStates;
 use crate::metadata::partition_group;
 use crate::model::TopicPartition;
 use crate::storage::kv::Kv;
-use crate::storage::{DataDir, Storage, VerifyRange, VerifyReport, verify_log_dir};
+use crate::storage::{DataDir, Problem, Storage, VerifyRange, VerifyReport, verify_log_dir};
 
 /// One partition's folder.
 #[derive(Clone, Debug)]
@@ -22,27 +22,41 @@ pub struct CheckedPartition {
     pub report: VerifyReport,
 }
 
-/// Checks every partition in the data folder of a stopped node, in order of their names.
+/// What was found where a node has its partitions.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// In order of the folders' names.
+    pub partitions: Vec<CheckedPartition>,
+    /// What is no folder, and was not looked into.
+    pub loose: Vec<PathBuf>,
+}
+
+/// Checks every partition in the data folder of a stopped node.
 ///
 /// # Errors
 /// The folder is not a node's, a node runs on it, or it cannot be read. What is wrong with a log goes
-/// into its report.
-pub fn verify(path: &Path) -> Result<Vec<CheckedPartition>> {
+/// into its report, that it cannot be read too.
+pub fn verify(path: &Path) -> Result<Checked> {
     let identity = DataDir::identity_of(path)?.with_context(|| {
         format!("{} is no node's data folder: name the folder of `data_dir`", path.display())
     })?;
     let data_dir = DataDir::open(path, &identity.cluster_id, identity.node_id)?;
     let kv = Kv::open(&data_dir.kv_dir(), &Storage::default())?;
     let hard_states = HardStates::open(&kv)?;
-    let mut checked = Vec::new();
-    for folder in data_dir.partitions()? {
+    let found = data_dir.partitions()?;
+    let mut partitions = Vec::new();
+    for folder in found.folders {
         let mut range = VerifyRange::default();
-        if let Some(log) = &folder.identity {
+        if let Ok(Some(log)) = &folder.identity {
             let group = partition_group(log.topic_id, log.partition);
             range.upto_index = hard_states.load(group)?.committed.map(|committed| committed.index);
         }
-        let report = verify_log_dir(&folder.path, range)?;
-        checked.push(CheckedPartition { name: folder.partition, report });
+        let report = verify_log_dir(&folder.path, range).unwrap_or_else(|error| {
+            let (path, what) = (folder.path.clone(), error.to_string());
+            let problems = vec![Problem { path, position: 0, what }];
+            VerifyReport { problems, ..VerifyReport::default() }
+        });
+        partitions.push(CheckedPartition { name: folder.partition, report });
     }
-    Ok(checked)
+    Ok(Checked { partitions, loose: found.loose })
 }

@@ -35,7 +35,12 @@ struct VerifiedPartition {
 /// Exit code 0 when every partition is well, 1 otherwise.
 pub(super) fn run(args: LogCommand, json: bool) -> anyhow::Result<ExitCode> {
     let LogCommand::Verify { data_dir } = args;
-    let found: Vec<_> = verify(&data_dir)?.into_iter().map(VerifiedPartition::from).collect();
+    let checked = verify(&data_dir)?;
+    for path in &checked.loose {
+        eprintln!("warning: {} is no folder of a partition", path.display());
+    }
+    let found = checked.partitions.into_iter().map(VerifiedPartition::from);
+    let found: Vec<_> = found.collect();
     let faults: usize = found.iter().map(|partition| partition.faults.len()).sum();
     if json {
         print_json(&found)?;

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, SystemDisk};
 use super::durable_file::replace_file;
-use super::{DataDirError, LogIdentity, read_identity};
+use super::{DataDirError, LogError, LogIdentity, read_identity};
 use crate::model::{BrokerId, PartitionIndex, TopicPartition};
 
 const IDENTITY: &str = "node.json";
@@ -49,15 +49,25 @@ pub struct DataDir {
     _lock: File,
 }
 
+/// What lies where the partitions' folders are.
+#[derive(Debug, Default)]
+pub struct FoundPartitions {
+    /// Every folder, in order of their names.
+    pub folders: Vec<PartitionFolder>,
+    /// What is no folder.
+    pub loose: Vec<PathBuf>,
+}
+
 /// A partition's folder as found.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PartitionFolder {
     /// Where it is.
     pub path: PathBuf,
     /// What its name says; `None` if the name is not of the form `<topic>-<partition>`.
     pub partition: Option<TopicPartition>,
-    /// What its log says: the topic's id decides, names are used again. `None` if it has no log yet.
-    pub identity: Option<LogIdentity>,
+    /// What its log says: the topic's id decides, names are used again. `None` if it has no log; an error
+    /// where none of its segments can say so.
+    pub identity: Result<Option<LogIdentity>, LogError>,
 }
 
 impl DataDir {
@@ -144,11 +154,11 @@ impl DataDir {
         self.path.join("partitions").join(partition.to_string())
     }
 
-    /// Every partition's folder, in order of their names.
+    /// Every partition's folder, and what else lies there.
     ///
     /// # Errors
-    /// [`DataDirError::Io`]; [`DataDirError::Log`] for one whose first segment is damaged.
-    pub fn partitions(&self) -> Result<Vec<PartitionFolder>, DataDirError> {
+    /// [`DataDirError::Io`].
+    pub fn partitions(&self) -> Result<FoundPartitions, DataDirError> {
         partitions_of(&self.path)
     }
 
@@ -206,14 +216,18 @@ impl DataDir {
 ///
 /// # Errors
 /// As [`DataDir::partitions`].
-pub fn partitions_of(path: &Path) -> Result<Vec<PartitionFolder>, DataDirError> {
-    let mut folders = Vec::new();
+pub fn partitions_of(path: &Path) -> Result<FoundPartitions, DataDirError> {
+    let mut found = FoundPartitions::default();
     for path in list(&path.join("partitions"))? {
+        if !path.is_dir() {
+            found.loose.push(path);
+            continue;
+        }
         let partition = path.file_name().and_then(|n| n.to_str()).and_then(parse_name);
-        let identity = read_identity(&path)?;
-        folders.push(PartitionFolder { path, partition, identity });
+        let identity = read_identity(&path);
+        found.folders.push(PartitionFolder { path, partition, identity });
     }
-    Ok(folders)
+    Ok(found)
 }
 
 fn parse_name(name: &str) -> Option<TopicPartition> {
@@ -325,16 +339,19 @@ mod tests {
             folder
         };
         let folder = make();
+        let loose = root.path().join("partitions").join("loose");
+        fs::write(&loose, b"x").unwrap();
         let found = dir.partitions().unwrap();
-        assert_eq!(found[0].partition, Some(partition.clone()));
-        assert_eq!(found[0].identity, Some(identity.clone()));
+        assert_eq!(found.folders[0].partition, Some(partition.clone()));
+        assert_eq!(found.folders[0].identity.as_ref().unwrap(), &Some(identity.clone()));
+        assert_eq!(found.loose, [loose]);
         let first = dir.set_aside(&folder, "a test").unwrap();
         make();
         let second = dir.set_aside(&folder, "a test").unwrap();
         assert!(first != second && first.exists() && second.exists());
         make();
         dir.delete_partition(&partition, &identity).unwrap();
-        assert!(dir.partitions().unwrap().is_empty());
+        assert!(dir.partitions().unwrap().folders.is_empty());
         assert!(list(&root.path().join("deleted")).unwrap().is_empty());
     }
 

@@ -5,7 +5,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::LogError;
 use crate::model::BrokerId;
 
 /// Why a data folder cannot be used. The text is one sentence that says what to do.
@@ -56,7 +55,4 @@ pub enum DataDirError {
         /// Why.
         what: String,
     },
-    /// A partition's log cannot be looked into.
-    #[error(transparent)]
-    Log(#[from] LogError),
 }

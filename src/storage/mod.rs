@@ -41,7 +41,7 @@ mod syncer;
 mod verify;
 mod walker;
 
-pub use data_dir::{DataDir, NodeIdentity, PartitionFolder, partitions_of};
+pub use data_dir::{DataDir, FoundPartitions, NodeIdentity, PartitionFolder, partitions_of};
 pub use data_dir_error::DataDirError;
 pub use disk::{Disk, FatalHook, SystemDisk, abort_process};
 pub use entry::{EntryBody, EntryId, LogEntry};
