@@ -3,12 +3,14 @@
 //! This is the one place where a broker decodes records on behalf of a consumer: a single batch per
 //! lookup, or a few where the log is compacted, each decompressed under a bound.
 
+use jackdaw_raft::blocking;
+
 use super::error::PartitionError;
 use super::replica::{Found, Partition, TimestampQuery};
 use crate::model::record_batch::BatchHeader;
 use crate::model::records::{DECOMPRESSED_BYTES_MAX, Record, RecordBatch};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
-use crate::storage::{BatchPosition, FileSlice};
+use crate::storage::{BatchPosition, FileSlice, NewestRecord};
 
 impl Partition {
     /// Answers a ListOffsets query below the high watermark; `None` where no record fits.
@@ -29,15 +31,7 @@ impl Partition {
                 let start = self.log().start_offset();
                 Ok(Some(plain(start, self.epoch_at(start, high)?.unwrap_or(epoch))))
             }
-            TimestampQuery::Max => {
-                let newest = self.damage.check(self.log().max_timestamp(high))?;
-                let found = newest.map(|(position, slice)| {
-                    let BatchPosition { header, .. } = position;
-                    first_record(&header, &slice, header.max_timestamp, self.log().start_offset())
-                });
-                // The newest record of all may be one that compaction took.
-                found.transpose()?.flatten().map_or_else(|| self.newest(high), |f| Ok(Some(f)))
-            }
+            TimestampQuery::Max => self.newest(high),
             TimestampQuery::At(wanted) => self.first_at(wanted, high),
         }
     }
@@ -59,13 +53,43 @@ impl Partition {
         Ok(None)
     }
 
-    /// The first record with the largest timestamp, by looking into every batch that may have a newer one
-    /// than those before.
+    /// The first record with the largest timestamp.
     fn newest(&self, high: Offset) -> Result<Option<Found>, PartitionError> {
+        if let Some(found) = self.newest_by_index(self.log().start_offset(), high)? {
+            return Ok(Some(found));
+        }
+        // The newest record of all is one that compaction took.
+        let newest = self.log().newest_record(high, |from, upto| {
+            let found = match self.newest_by_index(from, upto)? {
+                None => blocking(|| self.newest_by_records(from, upto))?,
+                found => found,
+            };
+            let newest =
+                |Found { offset, timestamp, epoch }| NewestRecord { offset, timestamp, epoch };
+            Ok::<_, PartitionError>(found.map(newest))
+        })?;
+        let found = |NewestRecord { offset, timestamp, epoch }| Found { offset, timestamp, epoch };
+        Ok(newest.map(found))
+    }
+
+    /// The first record from `from` to `upto` with the largest timestamp that a batch there has, if there is
+    /// such a record.
+    fn newest_by_index(&self, from: Offset, upto: Offset) -> Result<Option<Found>, PartitionError> {
+        let newest = self.damage.check(self.log().max_timestamp(from, upto))?;
+        let Some((BatchPosition { header, .. }, slice)) = newest else { return Ok(None) };
+        first_record(&header, &slice, header.max_timestamp, self.log().start_offset())
+    }
+
+    /// The same by looking into every batch that may have a newer record than those before.
+    fn newest_by_records(
+        &self,
+        from: Offset,
+        upto: Offset,
+    ) -> Result<Option<Found>, PartitionError> {
         let log = self.log();
         let start = log.start_offset();
         let mut newest: Option<Found> = None;
-        for position in self.damage.check(log.batch_headers(start, high))? {
+        for position in self.damage.check(log.batch_headers(from.max(start), upto))? {
             let header = self.damage.check(position)?.header;
             let best = newest.map_or(Timestamp::NONE, |found| found.timestamp);
             let from = header.base_offset.max(start);

@@ -52,8 +52,8 @@ pub use file_slice::{FileSlice, ReadWatch, slices_len};
 pub use identity::LogIdentity;
 pub use log::{
     Appended, BatchHeaders, BatchPosition, Committed, Compacted, Compaction, CompactionLimits,
-    Dirt, DurableEnd, History, HistoryItem, Log, Recovery, RetainFrom, RetentionLimits,
-    SegmentInfo, read_identity,
+    Dirt, DurableEnd, History, HistoryItem, Log, NewestRecord, Recovery, RetainFrom,
+    RetentionLimits, SegmentInfo, read_identity,
 };
 pub use options::{FlushPolicy, LogOptions, RollLimits};
 pub use remover::PurgedTotals;

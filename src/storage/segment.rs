@@ -21,6 +21,7 @@ use super::disk::Disk;
 use super::durable_file::temporary;
 use super::frame::Item;
 use super::index::{Index, IndexEntry};
+use super::log::KnownNewest;
 use super::open_files::OpenFiles;
 use super::remover::Remover;
 use super::segment_files::{FileToWrite, SegmentFiles};
@@ -58,6 +59,7 @@ pub(super) struct Segment {
     sealed_len: AtomicU64,
     pub(super) checked: Checked,
     pub(super) slice_ends: SliceEnds,
+    pub(super) newest: KnownNewest,
 }
 
 impl Segment {
@@ -119,6 +121,7 @@ impl Segment {
             sealed_len: AtomicU64::new(UNKNOWN),
             checked: Checked::nothing(),
             slice_ends: SliceEnds::default(),
+            newest: KnownNewest::default(),
         }
     }
 

@@ -58,6 +58,22 @@ impl SealedTimes {
         self.own[range].iter().copied().max().unwrap_or(Timestamp::NONE)
     }
 
+    /// The first of the segments in `range` that may be newest, and how new that is.
+    pub(super) fn first_largest(&self, range: Range<usize>) -> Option<(usize, Timestamp)> {
+        let all = range.clone().zip(self.own[range].iter().copied());
+        all.reduce(|best, other| if other.1 > best.1 { other } else { best })
+    }
+
+    /// The segment at `at` is found to hold nothing newer than `largest`.
+    pub(super) fn lower(&mut self, at: usize, largest: Timestamp) {
+        if let Some(own) = self.own.get_mut(at) {
+            *own = largest.min(*own);
+        }
+        let changed = self.own.split_off(at.min(self.own.len()));
+        self.upto.truncate(self.own.len());
+        changed.into_iter().for_each(|largest| self.push(largest));
+    }
+
     /// How new the segment at `at` may be; `None` for the active one.
     pub(super) fn of_segment(&self, at: usize) -> Option<Timestamp> {
         self.own.get(at).copied()
@@ -81,6 +97,19 @@ mod tests {
             [5, 10, 11, 30, 31, 41].iter().map(|t| times.first_reaching(Timestamp(*t))).collect();
         assert_eq!(found, [0, 0, 1, 1, 3, 4]);
         assert_eq!((times.largest(0..3), times.largest(2..2)), (Timestamp(30), Timestamp::NONE));
+    }
+
+    #[test]
+    fn a_segment_is_found_to_be_less_new() {
+        let mut changed = times(&[10, 30, 20, 30]);
+        assert_eq!(changed.first_largest(0..4), Some((1, Timestamp(30))));
+        assert_eq!(changed.first_largest(2..3), Some((2, Timestamp(20))));
+        assert_eq!(changed.first_largest(2..2), None);
+        changed.lower(1, Timestamp(5));
+        assert_eq!(changed, times(&[10, 5, 20, 30]));
+        changed.lower(3, Timestamp(40));
+        changed.lower(4, Timestamp(1));
+        assert_eq!(changed, times(&[10, 5, 20, 30]), "never more, and none that is not there");
     }
 
     #[test]

@@ -40,16 +40,17 @@ impl Log {
         Ok(None)
     }
 
-    /// The first retained batch below `upto` that carries the largest timestamp of all, and its bytes;
-    /// `None` too where compaction has left no record of that batch.
+    /// The first retained batch from `from` to `upto` that carries the largest timestamp of them, and its
+    /// bytes; `None` too where compaction has left no record of that batch.
     ///
     /// # Errors
     /// [`LogError::Corrupt`]; [`LogError::Io`].
     pub fn max_timestamp(
         &self,
+        from: Offset,
         upto: Offset,
     ) -> Result<Option<(BatchPosition, FileSlice)>, LogError> {
-        let start = self.start_offset();
+        let start = from.max(self.start_offset());
         let Some((edges, mut largest)) = self.parts_between(start, upto)? else { return Ok(None) };
         for part in edges {
             largest = largest.max(part.max_timestamp_between(&self.0.options, start, upto)?);

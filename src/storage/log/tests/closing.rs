@@ -56,7 +56,7 @@ fn whatever_is_read_is_found_while_few_are_open() {
         }
     }
     assert_eq!(read_all(&log), entries);
-    assert_eq!(log.max_timestamp(log.end_offset()).unwrap().unwrap().0.index, 299);
+    assert_eq!(log.max_timestamp(Offset::ZERO, log.end_offset()).unwrap().unwrap().0.index, 299);
 }
 
 #[test]

@@ -13,10 +13,12 @@ use super::random::Random;
 use super::records::{Seen, check_compacted, is_same_place, newest, seen};
 use super::run::scratch;
 use super::*;
+use crate::model::LeaderEpoch;
 use crate::model::batch_builder::BatchBuilder;
 use crate::model::compression::Compression;
 use crate::model::record_batch::BatchHeader;
-use crate::storage::{Committed, Compacted, Compaction, CompactionLimits};
+use crate::model::records::{RecordBatch, batches};
+use crate::storage::{Committed, Compacted, Compaction, CompactionLimits, NewestRecord};
 
 const TOMBSTONES_MS: u64 = 1_000;
 const LIMITS: CompactionLimits = CompactionLimits {
@@ -521,4 +523,47 @@ fn a_compaction_is_asked_at_each_segment_whether_it_goes_on_and_leaves_what_it_w
     assert!(!dir.path().join("00000000000000000003.log.tmp").exists());
     let (done, told) = compact_with(usize::MAX);
     assert!(done.finished && told.iter().sum::<u64>() > bytes, "{told:?}");
+}
+
+#[test]
+fn a_segment_whose_newest_record_is_gone_is_looked_into_once() {
+    let dir = tempfile::tempdir().unwrap();
+    // Timestamps in order, but for the first three, which are newest and soon superseded.
+    let (log, _) = open(dir.path());
+    let put = |index: u64| {
+        let mut builder = BatchBuilder::new(Compression::None);
+        let time = if index < 4 { 1_000_000 } else { index as i64 };
+        builder.append(timestamp(time), Some(&[index as u8 % 3]), Some(&[b'v'; 60]), &[]);
+        LogEntry::new(1, index, EntryBody::Produced(builder.build().unwrap()))
+    };
+    append_each(&log, &[vec![blank(1, 0)], (1..200).map(put).collect()].concat());
+    log.sync_blocking().unwrap();
+    compact(&log, 0, everything(&log)).unwrap();
+    assert!(log.segment_count() > 5);
+
+    let looks = Cell::new(0);
+    let newest = || {
+        looks.set(0);
+        log.newest_record(Offset(199), |from, upto| {
+            looks.set(looks.get() + 1);
+            let mut newest: Option<NewestRecord> = None;
+            for slice in log.slices(from, upto, 1 << 20, true)? {
+                for batch in batches(slice.read().unwrap()) {
+                    let batch = RecordBatch::decode(&batch.unwrap(), 1 << 20).unwrap();
+                    for record in batch.iter().map(Result::unwrap) {
+                        let (offset, timestamp) = (record.offset, record.timestamp);
+                        if newest.is_none_or(|newest| newest.timestamp < timestamp) {
+                            newest =
+                                Some(NewestRecord { offset, timestamp, epoch: LeaderEpoch(1) });
+                        }
+                    }
+                }
+            }
+            Ok::<_, LogError>(newest)
+        })
+        .unwrap()
+        .map(|newest| (newest.offset.0, newest.timestamp.0))
+    };
+    assert_eq!((newest(), looks.get()), (Some((198, 199)), 2), "the last, and the first");
+    assert_eq!((newest(), looks.get()), (Some((198, 199)), 1), "the last, which grows");
 }

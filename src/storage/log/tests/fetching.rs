@@ -179,7 +179,7 @@ fn looks_up_by_timestamp_even_out_of_order() {
             }
             let largest = (start..upto).map(|at| times[at]).max();
             let want = (start..upto).find(|at| Some(times[*at]) == largest);
-            let found = log.max_timestamp(Offset(upto as i64)).unwrap();
+            let found = log.max_timestamp(Offset::ZERO, Offset(upto as i64)).unwrap();
             assert_eq!(found.map(|(b, _)| b.header.base_offset.0 as usize), want, "{upto}");
         }
     };
