@@ -28,6 +28,9 @@ const ENVELOPE: Envelope = Envelope { magic: b"JDAP", version: 1, name: "applied
 const EVERY_BYTES: u64 = if cfg!(test) { 1_000 } else { 4 << 20 };
 /// And at least so many times its own size: many producers make it large.
 const EVERY_SIZES: u64 = 16;
+/// But never more, however many they are: with what is applied while the file is written, a start goes over
+/// less than 64 MiB.
+const EVERY_BYTES_MAX: u64 = 32 << 20;
 
 /// A partition's state at an applied entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,10 +119,14 @@ impl KeepWhen {
     ) {
         let begin = (first_index, log.start_offset());
         let contents = encode(last, begin, producers, log.identity());
-        *self =
-            Self { bytes: 0, every_bytes: EVERY_BYTES.max(EVERY_SIZES * contents.len() as u64) };
+        *self = Self { bytes: 0, every_bytes: every_bytes(contents.len()) };
         log.keep_applied(contents);
     }
+}
+
+/// After how many bytes of entries a file of `size` bytes is written again.
+fn every_bytes(size: usize) -> u64 {
+    (EVERY_SIZES * size as u64).clamp(EVERY_BYTES, EVERY_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -127,6 +134,14 @@ mod tests {
     use super::*;
     use crate::model::record_batch::{BatchHeader, tests::opaque_batch};
     use crate::model::{PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId};
+
+    #[test]
+    fn many_producers_make_it_rarer_but_not_beyond_what_a_start_may_go_over() {
+        assert_eq!(every_bytes(0), EVERY_BYTES);
+        assert_eq!(every_bytes(1 << 20), 16 << 20);
+        // Some 200,000 producers.
+        assert_eq!(every_bytes(30 << 20), 32 << 20);
+    }
 
     #[test]
     fn golden() {
