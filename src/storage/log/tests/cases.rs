@@ -42,11 +42,13 @@ impl Cases {
         self.failures.extend(failure.map(|what| format!("{name}: {what}")));
     }
 
-    pub(super) fn report(self) {
+    /// Fails where a case did, and where all were to be run and fewer than `least` were.
+    pub(super) fn report(self, least: usize) {
         let Self { what, begun, count, failures } = self;
         println!("{what}: {count} cases in {:.1} s", begun.elapsed().as_secs_f32());
         let shown = failures.iter().take(10).map(String::as_str).collect::<Vec<_>>().join("\n");
         assert!(failures.is_empty(), "{} of {count} cases failed:\n{shown}", failures.len());
+        assert!(!is_full() || count >= least, "{what}: {count} cases, not {least}");
     }
 }
 
@@ -58,7 +60,12 @@ pub(super) fn seeds() -> std::ops::Range<u64> {
 
 /// Every how many steps there is a case.
 pub(super) fn stride(default: usize) -> usize {
-    if setting("JACKDAW_ALL", 0) == 1 { 1 } else { default }
+    if is_full() { 1 } else { default }
+}
+
+/// Whether every case is to be run.
+fn is_full() -> bool {
+    setting("JACKDAW_ALL", 0) == 1
 }
 
 /// Opens what a crash left, and goes on in it if asked to.

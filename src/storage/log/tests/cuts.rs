@@ -65,7 +65,7 @@ fn a_power_cut_at_any_change_loses_nothing_acknowledged() {
             }
         });
     }
-    cases.report();
+    cases.report(5_000);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_flipped_bit_is_refused_or_harmless() {
             }
         });
     }
-    cases.report();
+    cases.report(1_000);
 }
 
 /// Flips a bit of a log, mark or checkpoint file; says where.

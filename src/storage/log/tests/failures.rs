@@ -40,7 +40,7 @@ fn every_step(what: &'static str, fault: Fault) {
         let random = |at| Random(seed << 32 | at as u64);
         each_operation(&mut cases, &name, &script, (fault, stride(4)), random);
     }
-    cases.report();
+    cases.report(500);
 }
 
 /// Runs a script into a fault at each so many-th of its operations, from the first to the last.

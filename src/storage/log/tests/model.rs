@@ -20,14 +20,15 @@ fn behaves_like_a_vec() {
     let mut cases = Cases::new("random sequences");
     let first = setting("JACKDAW_SEED", 1);
     let mut segments_compacted = 0;
-    for seed in first..first + setting("JACKDAW_CASES", SEQUENCES / stride(4) as u64) {
+    let count = setting("JACKDAW_CASES", SEQUENCES / stride(4) as u64);
+    for seed in first..first + count {
         cases.run(&format!("JACKDAW_SEED={seed} JACKDAW_CASES=1"), || {
             segments_compacted += sequence(&mut Random(seed))?;
             Ok(())
         });
     }
     println!("random sequences: compactions replace {segments_compacted} segments");
-    cases.report();
+    cases.report(SEQUENCES.min(count) as usize);
 }
 
 /// How many segments its compactions replaced.

@@ -33,7 +33,7 @@ pub(super) fn power_cuts(what: &'static str, steps: impl IntoIterator<Item = Ste
             });
         }
     });
-    cases.report();
+    cases.report(1);
 }
 
 pub(super) fn faults(what: &'static str, fault: Fault, steps: impl IntoIterator<Item = Step>) {
@@ -43,7 +43,7 @@ pub(super) fn faults(what: &'static str, fault: Fault, steps: impl IntoIterator<
         let random = |at| Random((at as u64) << 8 | draw);
         each_operation(&mut cases, &format!("draw {draw}"), &script, (fault, 1), random);
     }
-    cases.report();
+    cases.report(1);
 }
 
 /// The names of several deleted segments reached the disk in another order: a hole, refused as lost.
