@@ -18,7 +18,8 @@ use kafka_wire::{CreateTopicsRequest, FetchRequest, ProduceRequest, RequestRespo
 use kafka_wire_core::StrBytes;
 
 pub(crate) const TOPIC: &str = "bench";
-pub(crate) const BATCH: usize = 1 << 20;
+/// What one fetch asks for.
+pub(crate) const FETCH: usize = 1 << 20;
 
 pub(crate) struct Client {
     stream: TcpStream,
@@ -54,13 +55,14 @@ impl Client {
         }
     }
 
-    /// Produces `count` batches of 1 MiB, some of them at a time.
-    pub(crate) fn produce(&mut self, count: usize) {
-        const PIPELINED: usize = 4;
-        let request = produce();
+    /// Produces `count` batches of about `batch_bytes`, 4 MiB of them at a time; the
+    /// records in each.
+    pub(crate) fn produce(&mut self, count: usize, batch_bytes: usize) -> i64 {
+        let pipelined = (4 << 20) / batch_bytes;
+        let (request, records) = produce(batch_bytes);
         let mut sent = 0;
         for answered in 0..count {
-            while sent < count.min(answered + PIPELINED) {
+            while sent < count.min(answered + pipelined) {
                 self.send(&request, 9);
                 sent += 1;
             }
@@ -70,13 +72,14 @@ impl Client {
             let code = answer.responses[0].partition_responses[0].error_code;
             assert_eq!(code, 0, "{answer:?}");
         }
+        records
     }
 
     /// Asks for the records from `offset` on.
     pub(crate) fn ask(&mut self, offset: i64) {
         let mut partition = FetchPartition::default();
         partition.fetch_offset = offset;
-        partition.partition_max_bytes = BATCH as i32;
+        partition.partition_max_bytes = FETCH as i32;
         let mut topic = FetchTopic::default();
         topic.topic = StrBytes::from(TOPIC);
         topic.partitions = vec![partition];
@@ -125,6 +128,11 @@ impl Client {
         (records.len(), next)
     }
 
+    /// Reads some of what comes, at most `buffer`; how much.
+    pub(crate) fn sip(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.read(buffer)
+    }
+
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
@@ -144,11 +152,13 @@ impl Client {
     }
 }
 
-fn produce() -> ProduceRequest {
+fn produce(batch_bytes: usize) -> (ProduceRequest, i64) {
+    let mut records = 0;
     let mut builder = BatchBuilder::new(Compression::None);
     let value = vec![b'v'; 1_000];
-    while builder.size_bytes() + 1_100 < BATCH - 1_000 {
+    while builder.size_bytes() + 1_100 < batch_bytes - 1_000 {
         builder.append(Timestamp(1), None, Some(&value), &[]);
+        records += 1;
     }
     let mut partition = PartitionProduceData::default();
     partition.records = Some(builder.build().unwrap());
@@ -159,5 +169,5 @@ fn produce() -> ProduceRequest {
     request.acks = -1;
     request.timeout_ms = 30_000;
     request.topic_data = vec![topic];
-    request
+    (request, records)
 }

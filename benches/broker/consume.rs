@@ -7,22 +7,34 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::client::{BATCH, Client};
+use crate::client::{Client, FETCH};
 use crate::process::{Broker, cpu_of};
 
 const ROUNDS: usize = 5;
 
+/// An answer of one batch, and one of as many small ones.
+const BATCH_BYTES: [usize; 2] = [FETCH, 16 << 10];
+
 pub(crate) fn run(gb: usize) {
-    println!("\nconsume: CPU time to send {gb} GB from the page cache");
+    for batch_bytes in BATCH_BYTES {
+        run_with(gb, batch_bytes);
+    }
+}
+
+fn run_with(gb: usize, batch_bytes: usize) {
+    let kib = batch_bytes >> 10;
+    println!("\nconsume: CPU time to send {gb} GB from the page cache, batches of {kib} KiB");
     let broker = Broker::start();
     let mut client = Client::connect(broker.port);
     client.create_topic();
-    client.produce(gb * 1_000_000_000 / BATCH);
+    let batches = gb * 1_000_000_000 / batch_bytes;
+    let records = client.produce(batches, batch_bytes) * batches as i64;
     let files = broker.segments();
     let shape = Shape::ask(&broker);
-    // The segments' own heads take a little of what is there.
-    let count = gb * 1_000_000_000 / BATCH - files.len();
-    let gb = (count * shape.batch_bytes) as f64 / 1e9;
+    println!("  {} records in {} bytes per answer", shape.slice_records, shape.slice_bytes);
+    // The last answers of the log, and of each file as the bare loop cuts it, are not whole.
+    let count = (records / shape.slice_records) as usize - files.len();
+    let gb = (count * shape.slice_bytes) as f64 / 1e9;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let (cpu, begun) = (broker.cpu(), Instant::now());
@@ -50,12 +62,12 @@ pub(crate) fn run(gb: usize) {
     println!("  ratio      {:.2} (bar: 1.3)", ours / bare);
 }
 
-/// What every response looks like: one batch behind a head.
+/// What every response looks like: whole batches behind a head.
 #[derive(Clone, Copy)]
 struct Shape {
     response_bytes: usize,
-    batch_bytes: usize,
-    batch_records: i64,
+    slice_bytes: usize,
+    slice_records: i64,
 }
 
 impl Shape {
@@ -63,28 +75,28 @@ impl Shape {
     fn ask(broker: &Broker) -> Self {
         let mut client = Client::connect(broker.port);
         client.ask(0);
-        let (batch_bytes, batch_records) = client.records(0);
+        let (slice_bytes, slice_records) = client.records(0);
         client.ask(0);
         let response_bytes = client.take(&mut Vec::new());
-        Self { response_bytes, batch_bytes, batch_records }
+        Self { response_bytes, slice_bytes, slice_records }
     }
 
     fn head_bytes(&self) -> usize {
-        self.response_bytes - self.batch_bytes
+        self.response_bytes - self.slice_bytes
     }
 }
 
-/// Reads `count` batches from whoever listens on `port`: the same for the broker and for the bare loop.
+/// Reads `count` answers from whoever listens on `port`: the same for the broker and for the bare loop.
 fn consume(port: u16, shape: Shape, count: usize) {
     let mut client = Client::connect(port);
     let mut buffer = Vec::new();
     for at in 0..count {
-        client.ask(at as i64 * shape.batch_records);
+        client.ask(at as i64 * shape.slice_records);
         assert_eq!(client.take(&mut buffer), shape.response_bytes);
     }
 }
 
-/// A thread that answers each request with a head and a batch's bytes by `sendfile(2)`, and its CPU time.
+/// A thread that answers each request with a head and a slice by `sendfile(2)`, and its CPU time.
 fn bare_loop(files: &[PathBuf], shape: Shape, count: usize) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -97,13 +109,13 @@ fn bare_loop(files: &[PathBuf], shape: Shape, count: usize) -> Duration {
         let mut head = vec![0; 4 + shape.head_bytes()];
         head[..4].copy_from_slice(&(shape.response_bytes as u32).to_be_bytes());
         let slices = files.iter().flat_map(|file| {
-            let whole = file.metadata().unwrap().len() / shape.batch_bytes as u64;
-            (0..whole).map(move |at| (file, at * shape.batch_bytes as u64))
+            let whole = file.metadata().unwrap().len() / shape.slice_bytes as u64;
+            (0..whole).map(move |at| (file, at * shape.slice_bytes as u64))
         });
         for (file, mut at) in slices.take(count) {
             read_request(&mut stream);
             rustix::net::send(&stream, &head, rustix::net::SendFlags::MORE).unwrap();
-            let end = at + shape.batch_bytes as u64;
+            let end = at + shape.slice_bytes as u64;
             while at < end {
                 let left = (end - at) as usize;
                 let sent = rustix::fs::sendfile(&stream, file, Some(&mut at), left).unwrap();
