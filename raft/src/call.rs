@@ -9,33 +9,61 @@ use futures_util::future::BoxFuture;
 use crate::error::CallError;
 use crate::id::{GroupId, NodeId};
 use crate::lane::refuse;
+use crate::port::HardStateStore;
+use crate::registry::Registry;
 use crate::transport::{Link, LinkError, Transport};
 use crate::wire::{Frame, Kind, Outgoing, Status};
 
 /// Serves calls of peers, and of this node itself.
 pub trait CallHandler: Send + Sync + 'static {
-    /// Answers a call. `kind` and `body` mean what both ends agreed on. Runs in its own task, and
+    /// Answers a call. `kind` and `body` mean what both ends agreed on; kind 255 is this crate's own. Runs in its own task, and
     /// is dropped once the caller's deadline has passed.
     fn call(&self, from: NodeId, kind: u8, body: Bytes) -> BoxFuture<'_, Result<Bytes, CallError>>;
 }
 
+/// The one kind of call that this crate serves itself: which term a node's replica of a group is in. The
+/// body is the group's id, the answer a `u64`.
+pub(crate) const TERM: u8 = 255;
+
 /// The handler, once there is one.
-#[derive(Default)]
 pub(crate) struct CallSlot {
     handler: RwLock<Option<Arc<dyn CallHandler>>>,
+    registry: Arc<Registry>,
+    hard: Arc<dyn HardStateStore>,
 }
 
 impl CallSlot {
+    pub(crate) fn new(registry: Arc<Registry>, hard: Arc<dyn HardStateStore>) -> Self {
+        Self { handler: RwLock::default(), registry, hard }
+    }
+
     pub(crate) fn set(&self, handler: Option<Arc<dyn CallHandler>>) {
         *self.handler.write().unwrap_or_else(PoisonError::into_inner) = handler;
     }
 
     async fn run(&self, from: NodeId, kind: u8, body: Bytes) -> Result<Bytes, CallError> {
+        if kind == TERM {
+            return self.term(&body);
+        }
         let handler = self.handler.read().unwrap_or_else(PoisonError::into_inner).clone();
         match handler {
             Some(handler) => handler.call(from, kind, body).await,
             None => Err(CallError::NotServed),
         }
+    }
+
+    /// A vote is saved before anybody hears of it, and when the group is opened it is of its log's term at
+    /// least: so what is saved tells the term, and only of an open group.
+    fn term(&self, body: &[u8]) -> Result<Bytes, CallError> {
+        let failed = |reason: &str| CallError::Failed(reason.to_owned());
+        let group = <[u8; GroupId::LEN]>::try_from(body).map_err(|_| failed("no group's id"))?;
+        let group = GroupId::from_bytes(group);
+        if !self.registry.knows(group) {
+            return Err(failed("the group is not open there"));
+        }
+        let state = self.hard.load(group).map_err(|error| failed(&error.to_string()))?;
+        let term = state.vote.map_or(0, |vote| vote.term);
+        Ok(Bytes::copy_from_slice(&term.to_be_bytes()))
     }
 
     /// Answers a peer's call.

@@ -26,8 +26,8 @@ pub(crate) async fn found(
     hard: &dyn HardStateStore,
     voters: BTreeSet<NodeId>,
 ) -> io::Result<()> {
-    let HardState { vote, refilling, .. } = hard.load(id)?;
-    if vote.is_some() || refilling || log.state()? != LogState::default() {
+    let HardState { vote, refilling, unproven, .. } = hard.load(id)?;
+    if vote.is_some() || refilling || unproven || log.state()? != LogState::default() {
         return Ok(());
     }
     // What openraft would write.

@@ -141,7 +141,8 @@ impl Group {
         if !voters.contains(&self.me()) {
             return Err(RaftError::NotAVoter(self.me()));
         }
-        if self.inner.suffrage.borrow().is_refilling() {
+        if matches!(*self.inner.suffrage.borrow(), Suffrage::Unproven | Suffrage::Refilling { .. })
+        {
             // Of two, the other one has every entry that was ever committed: it may be voted for.
             self.inner.of_two.store(voters.len() == 2, Ordering::Release);
             return Ok(());
@@ -217,8 +218,9 @@ impl Group {
         }
     }
 
-    /// What this node's replica is in its group: whether it votes. Changes once at most, from
-    /// [`Suffrage::New`] or [`Suffrage::Refilling`] to [`Suffrage::Voter`].
+    /// What this node's replica is in its group: whether it votes. From [`Suffrage::New`] or
+    /// [`Suffrage::Refilling`] it changes to [`Suffrage::Voter`], from [`Suffrage::Unproven`] to either of
+    /// the latter two.
     pub fn suffrage(&self) -> watch::Receiver<Suffrage> {
         self.inner.suffrage.subscribe()
     }

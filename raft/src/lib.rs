@@ -31,7 +31,8 @@
 //!     connections, with a deadline.
 //! 11. **Loss**: a replica that has voted but finds its log empty has lost it. It receives the leader's,
 //!     and votes again only once it has all that may have been committed with its help
-//!     ([`Group::suffrage`]).
+//!     ([`Group::suffrage`]). One whose vote is lost takes no part before every other voter has told it
+//!     its term.
 //! 12. **Handing over**: [`RaftNode::hand_over`] gives away what a node leads before it stops; by itself it
 //!     gives groups back to the nodes that are preferred for them, and [`RaftNode::hand_to_preferred`] does so
 //!     at once.
@@ -70,6 +71,7 @@ mod options;
 mod port;
 mod refill;
 mod registry;
+mod standing;
 mod status;
 mod succession;
 mod suffrage;

@@ -27,11 +27,11 @@ use crate::options::NodeOptions;
 use crate::port::{HardStateStore, LogPort, StateMachine};
 use crate::refill::Refiller;
 use crate::registry::Registry;
+use crate::standing::{Prover, Standing, standing};
 use crate::status::{GroupStatus, Leadership, PeerStatus, Role};
 use crate::succession::Succession;
 use crate::suffrage::Suffrage;
 use crate::transport::Transport;
-use crate::vote::HardState;
 use crate::watcher::Watcher;
 
 /// A node of the cluster. Cheap to clone; runs until [`RaftNode::shutdown`].
@@ -67,7 +67,7 @@ impl RaftNode {
         let wake = Arc::new(Notify::new());
         let leaderships = Arc::new(Leaderships::new(&transport, wake.clone()));
         let incomplete = Arc::new(Incomplete::new(&transport));
-        let calls = Arc::new(CallSlot::default());
+        let calls = Arc::new(CallSlot::new(registry.clone(), hard.clone()));
         let inbound = NodeInbound {
             registry: registry.clone(),
             leaderships: leaderships.clone(),
@@ -132,7 +132,8 @@ impl RaftNode {
     /// Opens a group over its ports and joins it. A group whose only voter is this node elects it
     /// at once; a group without a log waits to be initialized or to hear of a leader. `preferred` stands
     /// first where nobody leads. Where the log is empty although this node has voted in the group, it is
-    /// lost: it is got back from the leader, and the replica does not vote before it has it all; see
+    /// lost: it is got back from the leader, and the replica does not vote before it has it all. Where a
+    /// vote is lost, peers do not find the group before the replica has heard from them; see
     /// [`Group::suffrage`].
     pub async fn open_group(
         &self,
@@ -143,8 +144,10 @@ impl RaftNode {
     ) -> Result<Group, RaftError> {
         let node = &self.inner;
         let claim = node.registry.claim(id)?;
-        let suffrage = suffrage(id, &*log, &*node.hard).await;
-        let suffrage = suffrage.map_err(|error| RaftError::Storage(error.to_string()))?;
+        let me = node.options.node;
+        let standing = standing(id, me, &*log, &*node.hard).await;
+        let standing = standing.map_err(|error| RaftError::Storage(error.to_string()))?;
+        let Standing { suffrage, is_refilling, vote } = standing;
         let (alive, in_use) = mpsc::channel::<Infallible>(1);
         let (port, may_lack) = (Arc::downgrade(&log), log.may_lack());
         let append_bytes_max = node.options.limits.append_bytes_max;
@@ -153,7 +156,6 @@ impl RaftNode {
         let built = Arc::new(watch::Sender::new(SnapshotBuilt::default()));
         let machine = Machine::new(machine, built.clone(), alive);
         let network = NetworkFactory::new(node.transport.clone(), id);
-        let me = node.options.node;
         let order = log.order();
         let raft = Raft::new(me, node.config.clone(), network, log, machine).await;
         let raft = raft.map_err(|fatal| ended(&fatal))?;
@@ -187,21 +189,32 @@ impl RaftNode {
         });
         group.elect_if_alone().await?;
         tokio::spawn(watcher.run());
-        if suffrage.is_refilling() || may_lack {
-            let refiller = Refiller {
+        let refiller = Refiller {
+            group: group.clone(),
+            transport: node.transport.clone(),
+            leaderships: node.leaderships.clone(),
+            incomplete: node.incomplete.clone(),
+            hard: node.hard.clone(),
+            order,
+        };
+        let opened = if suffrage == Suffrage::Unproven {
+            let opened = claim.opened_hidden(group.clone());
+            let prover = Prover {
                 group: group.clone(),
                 transport: node.transport.clone(),
-                leaderships: node.leaderships.clone(),
-                incomplete: node.incomplete.clone(),
+                calls: node.calls.clone(),
                 hard: node.hard.clone(),
-                order,
+                vote,
             };
-            match suffrage.is_refilling() {
-                true => tokio::spawn(refiller.run()),
-                false => tokio::spawn(refiller.be_seen()),
-            };
-        }
-        match claim.opened(group.clone()) {
+            tokio::spawn(self.clone().join_in(prover, refiller, is_refilling));
+            opened
+        } else {
+            if is_refilling || may_lack {
+                tokio::spawn(refiller.begin(is_refilling));
+            }
+            claim.opened(group.clone())
+        };
+        match opened {
             Ok(()) => {
                 node.leaderships.wake_succession();
                 Ok(group)
@@ -211,6 +224,27 @@ impl RaftNode {
                 Err(RaftError::Shutdown)
             }
         }
+    }
+
+    /// Lets a replica that may have forgotten a vote take part once it is known where it stands.
+    async fn join_in(self, prover: Prover, refiller: Refiller, is_refilling: bool) {
+        let group = prover.group.clone();
+        if !prover.run().await {
+            return;
+        }
+        group.set_suffrage(match is_refilling {
+            true => Suffrage::Refilling { end: None },
+            false => Suffrage::Voter,
+        });
+        if !self.inner.registry.show(group.id()) {
+            return;
+        }
+        self.inner.leaderships.wake_succession();
+        if let Err(error) = group.elect_if_alone().await {
+            tracing::warn!(group = %group.id(), %error, "it cannot be elected");
+        }
+        // A leader that has nothing to send would not be known here: it is asked to say that it leads.
+        refiller.begin(is_refilling).await;
     }
 
     /// Ends this node's part in a group; its ports are no longer used on return. What the hard
@@ -326,27 +360,6 @@ impl std::fmt::Debug for RaftNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RaftNode({})", self.inner.options.node)
     }
-}
-
-/// What a replica is when its group is opened. That its log is lost is remembered before anything is
-/// appended: from then on the log alone does not show it.
-async fn suffrage(
-    id: GroupId,
-    log: &dyn LogPort,
-    hard: &dyn HardStateStore,
-) -> std::io::Result<Suffrage> {
-    let HardState { vote, refilling, .. } = hard.load(id)?;
-    let is_empty = log.state()?.last.is_none();
-    let lost = is_empty && vote.is_some();
-    if lost && !refilling {
-        tracing::warn!(group = %id, "the log is gone: it is got back from the leader, without a vote");
-        hard.save_refilling(id, true).await?;
-    }
-    Ok(match (lost || refilling, is_empty) {
-        (true, _) => Suffrage::Refilling { end: None },
-        (false, true) => Suffrage::New,
-        (false, false) => Suffrage::Voter,
-    })
 }
 
 /// A leader that died or came back changes what is displayed of it.

@@ -108,6 +108,10 @@ pub trait HardStateStore: Send + Sync + 'static {
     fn save_refilling(&self, group: GroupId, refilling: bool)
     -> BoxFuture<'static, io::Result<()>>;
 
+    /// Remembers whether a newer vote than the one that is remembered may have been given; durable when
+    /// the future resolves.
+    fn save_unproven(&self, group: GroupId, unproven: bool) -> BoxFuture<'static, io::Result<()>>;
+
     /// Forgets a deleted group; durable when the future resolves.
     fn forget(&self, group: GroupId) -> BoxFuture<'static, io::Result<()>>;
 }

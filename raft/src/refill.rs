@@ -46,8 +46,16 @@ pub(crate) struct Refiller {
 }
 
 impl Refiller {
+    /// Refills the replica where its log is lost; lets it be seen by the leader otherwise.
+    pub(crate) async fn begin(self, is_lost: bool) {
+        match is_lost {
+            true => self.run().await,
+            false => self.be_seen().await,
+        }
+    }
+
     /// Runs until the replica is a member again, or its group ends.
-    pub(crate) async fn run(self) {
+    async fn run(self) {
         let mut status = self.group.status();
         let ended = async { while status.changed().await.is_ok() {} };
         self.incomplete.set_local(self.group.id(), true);
@@ -60,7 +68,7 @@ impl Refiller {
 
     /// Lets the leader look once at what is held here: asked for its end it confirms itself, and finds
     /// followers whose logs are shorter than it takes them to be. Who leads knows best.
-    pub(crate) async fn be_seen(self) {
+    async fn be_seen(self) {
         let mut status = self.group.status();
         tokio::select! {
             _ = self.leader_end() => {}

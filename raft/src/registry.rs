@@ -14,8 +14,19 @@ use crate::id::GroupId;
 struct State {
     open: HashMap<GroupId, Group>,
     opening: HashSet<GroupId>,
+    /// Open, and not to be found by peers yet.
+    hidden: HashMap<GroupId, Group>,
     waiting: HashMap<GroupId, Vec<oneshot::Sender<Group>>>,
     closed: bool,
+}
+
+impl State {
+    fn show(&mut self, id: GroupId, group: Group) {
+        for waiter in self.waiting.remove(&id).unwrap_or_default() {
+            let _ = waiter.send(group.clone());
+        }
+        self.open.insert(id, group);
+    }
 }
 
 /// Finds groups, and lets a peer's request wait for one that is about to open: a topic's leader
@@ -32,6 +43,12 @@ impl Registry {
 
     pub(crate) fn get(&self, id: GroupId) -> Option<Group> {
         self.state().open.get(&id).cloned()
+    }
+
+    /// Whether the group is open, hidden or not.
+    pub(crate) fn knows(&self, id: GroupId) -> bool {
+        let state = self.state();
+        state.open.contains_key(&id) || state.hidden.contains_key(&id)
     }
 
     pub(crate) fn all(&self) -> Vec<Group> {
@@ -70,14 +87,24 @@ impl Registry {
         if state.closed {
             return Err(RaftError::Shutdown);
         }
-        if state.open.contains_key(&id) || !state.opening.insert(id) {
+        let is_open = state.open.contains_key(&id) || state.hidden.contains_key(&id);
+        if is_open || !state.opening.insert(id) {
             return Err(RaftError::Open(id));
         }
         Ok(Claim { registry: self, id })
     }
 
     pub(crate) fn remove(&self, id: GroupId) -> Option<Group> {
-        self.state().open.remove(&id)
+        let mut state = self.state();
+        state.open.remove(&id).or_else(|| state.hidden.remove(&id))
+    }
+
+    /// Lets peers find a hidden group; false where it was removed meanwhile.
+    pub(crate) fn show(&self, id: GroupId) -> bool {
+        let mut state = self.state();
+        let Some(group) = state.hidden.remove(&id) else { return false };
+        state.show(id, group);
+        true
     }
 
     /// Refuses further groups; those that were open.
@@ -85,7 +112,8 @@ impl Registry {
         let mut state = self.state();
         state.closed = true;
         state.waiting.clear();
-        state.open.drain().map(|(_, group)| group).collect()
+        let State { open, hidden, .. } = &mut *state;
+        open.drain().chain(hidden.drain()).map(|(_, group)| group).collect()
     }
 }
 
@@ -102,10 +130,17 @@ impl Claim<'_> {
         if state.closed {
             return Err(group);
         }
-        for waiter in state.waiting.remove(&self.id).unwrap_or_default() {
-            let _ = waiter.send(group.clone());
+        state.show(self.id, group);
+        Ok(())
+    }
+
+    /// As [`Claim::opened`], but that peers do not find it before [`Registry::show`].
+    pub(crate) fn opened_hidden(self, group: Group) -> Result<(), Group> {
+        let mut state = self.registry.state();
+        if state.closed {
+            return Err(group);
         }
-        state.open.insert(self.id, group);
+        state.hidden.insert(self.id, group);
         Ok(())
     }
 }

@@ -6,6 +6,8 @@ pub enum Suffrage {
     /// It has no log and never had one: it votes once it was [initialized](crate::Group::initialize).
     #[default]
     New,
+    /// It may have forgotten a vote: it takes no part before every other voter has told its term.
+    Unproven,
     /// It had a log, which is gone: it receives the leader's, and neither votes nor campaigns.
     Refilling {
         /// The index up to which everything must be here before it votes again; `None` while no

@@ -59,6 +59,9 @@ pub struct HardState {
     pub committed: Option<LogId>,
     /// The log was lost, and is not complete again: the replica does not vote.
     pub refilling: bool,
+    /// A newer vote than this one may have been given and forgotten: the replica takes no part before it
+    /// has heard from all others where they stand.
+    pub unproven: bool,
 }
 
 #[cfg(test)]

@@ -91,6 +91,8 @@ pub enum Trouble {
         /// Entries that it has again, and that it needs, where known.
         progress: Option<(u64, u64)>,
     },
+    /// It may have forgotten a vote, and takes no part until it has heard from all other replicas.
+    Unproven,
     /// It runs, and cannot serve all of its records.
     Damaged {
         /// What was found.
@@ -183,6 +185,7 @@ fn without_leader(replicas: &[i32], troubles: &[ReplicaTrouble]) -> (String, Str
             }
             Trouble::Out { .. } => Some(restart(one.node)),
             Trouble::Opening => Some("wait until it is open".to_owned()),
+            Trouble::Unproven => Some("start every other replica's node".to_owned()),
             Trouble::Down | Trouble::Behind { .. } | Trouble::Damaged { .. } => None,
         }));
     }
@@ -241,6 +244,9 @@ impl fmt::Display for ReplicaTrouble {
                     }
                     None => Ok(()),
                 }
+            }
+            Trouble::Unproven => {
+                write!(f, "node {node} lost its votes and waits to hear from all other replicas")
             }
             Trouble::Damaged { reason } => {
                 write!(f, "the log on node {node} is damaged: {reason}")

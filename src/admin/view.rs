@@ -141,6 +141,8 @@ pub enum QuarantineState {
     Waiting,
     /// Its log is being got back.
     Refilling,
+    /// It may have forgotten a vote, and has not heard from all other replicas yet.
+    Unproven,
 }
 
 impl fmt::Display for QuarantineState {
@@ -150,6 +152,7 @@ impl fmt::Display for QuarantineState {
             Self::Damaged => "damaged",
             Self::Waiting => "waiting for a leader",
             Self::Refilling => "being refilled",
+            Self::Unproven => "without its votes",
         })
     }
 }

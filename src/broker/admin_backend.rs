@@ -8,7 +8,7 @@ use jackdaw_raft::RaftNode;
 use tokio::sync::watch;
 
 use super::lock;
-use super::quarantine::{Troubles, quarantined};
+use super::quarantine::{Troubles, VOTES_LOST, quarantined};
 use crate::admin::{
     AdminBackend, AdminError, AdminErrorKind, ClusterView, MetadataView, NewTopic, NodeView,
     PartitionView, PartitionsAsked, PartitionsPage, QuarantineState, ReplicaView, TopicView,
@@ -42,7 +42,9 @@ pub(super) struct LiveAdmin {
 impl AdminBackend for LiveAdmin {
     fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        if self.metadata.controller().is_none() {
+        if self.metadata.is_unproven() {
+            reasons.push(format!("the metadata group: {VOTES_LOST}"));
+        } else if self.metadata.controller().is_none() {
             reasons.push("the metadata group has no leader: a majority of nodes must run".into());
         }
         if self.metadata.is_being_refilled() {

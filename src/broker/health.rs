@@ -162,6 +162,7 @@ impl Look<'_> {
         Some(match view.state {
             QuarantineState::Out => Trouble::Out { reason: view.reason.clone() },
             QuarantineState::Damaged => Trouble::Damaged { reason: view.reason.clone() },
+            QuarantineState::Unproven => Trouble::Unproven,
             QuarantineState::Waiting | QuarantineState::Refilling => {
                 let has = view.applied_index.map_or(0, |at| at + 1);
                 Trouble::Refilling { progress: view.end_index.map(|end| (has, end + 1)) }

@@ -39,7 +39,7 @@ use crate::model::{Clock, SystemClock};
 use crate::partition::{self, PartitionSet, PurgeSender};
 use crate::server::Server;
 use crate::storage::kv::Kv;
-use crate::storage::{DataDir, Storage};
+use crate::storage::{self, DataDir, LogError, Storage};
 
 /// Longest time for which leaderships are handed over before a stop.
 const HAND_OVER_MAX: Duration = Duration::from_secs(5);
@@ -98,13 +98,14 @@ struct Node {
 }
 
 impl Disk {
-    /// Opens everything under the data folder. Blocks.
+    /// Opens everything under the data folder. Blocks. Nothing that an attempt left behind keeps the next
+    /// one from succeeding.
     fn open(config: &NodeConfig) -> Result<Self> {
         let data_dir = DataDir::open(&config.data_dir, &config.cluster, config.node_id)?;
         let storage = Storage::new(options::storage(config));
         let kv = Kv::open(&data_dir.kv_dir(), &storage)?;
-        let hard_states = HardStates::open(&kv)?;
-        let metadata_log = open_metadata_log(config, &data_dir, &storage, &*hard_states)?;
+        let hard_states = HardStates::open(&data_dir, &storage, &kv)?;
+        let metadata_log = open_metadata_log(config, &data_dir, &storage, &kv, &*hard_states)?;
         Ok(Self {
             data_dir: Arc::new(data_dir),
             storage,
@@ -115,12 +116,44 @@ impl Disk {
     }
 }
 
+/// Opens everything under the data folder; on a disk without any room, once there is some.
+async fn open_disk(config: &NodeConfig) -> Result<Disk> {
+    let mut is_waiting = false;
+    loop {
+        let opened = tokio::task::block_in_place(|| Disk::open(config));
+        match opened {
+            Err(error) if is_full(&error) => {
+                if !is_waiting {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the disk is full, and the node cannot start: it waits until there is room; \
+                         nothing has to be restarted"
+                    );
+                }
+                is_waiting = true;
+                tokio::time::sleep(SPACE_INTERVAL).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn is_full(error: &anyhow::Error) -> bool {
+    let of_log = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<LogError>().is_some_and(LogError::is_full)
+    };
+    let of_system = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(storage::is_full)
+    };
+    error.chain().any(|cause| of_log(cause) || of_system(cause))
+}
+
 impl Node {
     async fn start(config: NodeConfig) -> Result<Self> {
         let config = descriptors::shared_out(config);
         let listeners = Listeners::bind(&config.listeners).await?;
         let registration = registration(&config, &listeners)?;
-        let disk = tokio::task::block_in_place(|| Disk::open(&config))?;
+        let disk = open_disk(&config).await?;
         let partitions = Arc::<PartitionSet>::default();
         let raft = start_raft(&config, &disk, &partitions, listeners.peer).await?;
         let metadata = open_metadata(&config, &disk, &raft).await?;
@@ -345,7 +378,7 @@ impl Node {
 
 impl Disk {
     fn close(&self) -> Result<()> {
-        self.hard_states.checkpoint()?;
+        self.hard_states.close()?;
         self.kv.flush()?;
         Ok(self.metadata_log.close()?)
     }
@@ -400,28 +433,46 @@ async fn start_raft(
         .context("the Raft node cannot start")
 }
 
-/// Opens the metadata group's log; one that is damaged is set aside where other nodes have it, and
-/// refilled by its group.
+/// Opens the metadata group's log; one that is damaged, or begins behind the copy of the metadata, is set
+/// aside where other nodes have it, and refilled by its group.
 fn open_metadata_log(
     config: &NodeConfig,
     data_dir: &DataDir,
     storage: &Storage,
+    kv: &Kv,
     hard_states: &dyn HardStateStore,
 ) -> Result<MetadataLog> {
     let dir = data_dir.metadata_dir();
     let open = || MetadataLog::open(&dir, &config.cluster, storage);
+    let is_alone = config.nodes.len() == 1;
     let error = match open() {
-        Ok(log) => return Ok(log),
+        Ok(log) if log.state()?.purged <= KvPairs::open(kv)?.applied()? => return Ok(log),
+        Ok(_) if is_alone => bail!(
+            "the copy of the metadata in {} is gone or old, and the log in {} does not reach back to \
+             it: restore the former from a copy",
+            data_dir.kv_dir().display(),
+            dir.display()
+        ),
+        Ok(log) => {
+            log.close()?;
+            data_dir.set_aside(&dir, "it begins behind the copy of the metadata")?;
+            return Ok(open()?);
+        }
         Err(error) => error,
     };
-    let has_voted = hard_states.load(GroupId::METADATA)?.vote.is_some();
-    if error.is_damage() && config.nodes.len() > 1 && has_voted {
+    if error.is_damage() && !is_alone && has_voted(hard_states)? {
         data_dir.set_aside(&dir, &error.to_string())?;
         return Ok(open()?);
     }
     let hint = "restore the data folder from a copy, or start the node with an empty one while the \
                 other nodes are up";
     Err(error).context(hint)
+}
+
+/// Whether this node may have voted in the metadata group, and so has had its log.
+fn has_voted(hard_states: &dyn HardStateStore) -> Result<bool> {
+    let state = hard_states.load(GroupId::METADATA)?;
+    Ok(state.vote.is_some() || state.unproven)
 }
 
 async fn open_metadata(config: &NodeConfig, disk: &Disk, raft: &RaftNode) -> Result<Metadata> {
@@ -433,7 +484,7 @@ async fn open_metadata(config: &NodeConfig, disk: &Disk, raft: &RaftNode) -> Res
         statics: options::statics(config),
     };
     let log = disk.metadata_log.clone();
-    let has_voted = disk.hard_states.load(GroupId::METADATA)?.vote.is_some();
+    let has_voted = has_voted(&*disk.hard_states)?;
     if config.nodes.len() == 1 && has_voted && log.state()?.last.is_none() {
         bail!(
             "the metadata log in {} is gone, and no other node has it: restore the folder from a \

@@ -45,6 +45,10 @@ pub(super) struct Trouble {
     set_aside: u32,
 }
 
+/// Why a replica that may have forgotten a vote takes no part.
+pub(super) const VOTES_LOST: &str = "this node's votes were lost, and it waits to hear from all other \
+                                     replicas where they stand: start the nodes that are down";
+
 /// A log is got back so often between two starts: a broken disk must not be filled with copies.
 const SET_ASIDE_MAX: u32 = 3;
 
@@ -92,7 +96,8 @@ impl Reconciler {
             );
         }
         let group = partition_group(assigned.topic, name.partition);
-        if self.hard_states.load(group)?.vote.is_none() {
+        let hard_state = self.hard_states.load(group)?;
+        if hard_state.vote.is_none() && !hard_state.unproven {
             bail!(
                 "{error:#}; this node does not know whether it has voted: if other nodes hold the \
                  partition, stop this one and move {} away",
@@ -197,11 +202,12 @@ pub(super) fn quarantined(partitions: &PartitionSet, troubles: &Troubles) -> Vec
                 };
                 (state, known.unwrap_or_else(|| "its log was lost before this start".to_owned()))
             }
+            (Suffrage::Unproven, None) => (QuarantineState::Unproven, VOTES_LOST.to_owned()),
             (Suffrage::New | Suffrage::Voter, None) => continue,
         };
         let end_index = match suffrage {
             Suffrage::Refilling { end } => end,
-            Suffrage::New | Suffrage::Voter => None,
+            Suffrage::New | Suffrage::Unproven | Suffrage::Voter => None,
         };
         let applied = partition.group().status().borrow().applied;
         views.push(QuarantineView {

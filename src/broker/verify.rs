@@ -5,13 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use jackdaw_raft::HardStateStore;
 
-use super::hard_states::HardStates;
+use super::hard_states::committed_in;
 use crate::metadata::partition_group;
 use crate::model::TopicPartition;
-use crate::storage::kv::Kv;
-use crate::storage::{DataDir, Problem, Storage, VerifyRange, VerifyReport, verify_log_dir};
+use crate::storage::{DataDir, Problem, Recovered, VerifyRange, VerifyReport, verify_log_dir};
 
 /// One partition's folder.
 #[derive(Clone, Debug)]
@@ -41,15 +39,14 @@ pub fn verify(path: &Path) -> Result<Checked> {
         format!("{} is no node's data folder: name the folder of `data_dir`", path.display())
     })?;
     let data_dir = DataDir::open(path, &identity.cluster_id, identity.node_id)?;
-    let kv = Kv::open(&data_dir.kv_dir(), &Storage::default())?;
-    let hard_states = HardStates::open(&kv)?;
+    let votes = Recovered::read(&data_dir.votes_dir())?;
     let found = data_dir.partitions()?;
     let mut partitions = Vec::new();
     for folder in found.folders {
         let mut range = VerifyRange::default();
         if let Ok(Some(log)) = &folder.identity {
             let group = partition_group(log.topic_id, log.partition);
-            range.upto_index = hard_states.load(group)?.committed.map(|committed| committed.index);
+            range.upto_index = committed_in(&votes, group)?.map(|committed| committed.index);
         }
         let report = verify_log_dir(&folder.path, range).unwrap_or_else(|error| {
             let (path, what) = (folder.path.clone(), error.to_string());

@@ -151,6 +151,13 @@ impl Metadata {
         self.inner.status.borrow().is_leader
     }
 
+    /// Whether this node may have forgotten a vote in the metadata group, and takes no part in it until it
+    /// has heard from all others.
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        *self.inner.suffrage.borrow() == Suffrage::Unproven
+    }
+
     /// Whether this node's log of the metadata was lost and is being got back, without a vote until then.
     #[must_use]
     pub fn is_being_refilled(&self) -> bool {

@@ -65,6 +65,16 @@ impl KvPairs {
     pub fn open(kv: &Kv) -> Result<Self, KvError> {
         Ok(Self { kv: kv.clone(), tree: kv.tree("metadata")? })
     }
+
+    /// The last entry of the metadata log that is in it.
+    ///
+    /// # Errors
+    /// Those of the disk; `InvalidData` where this build cannot read it.
+    pub fn applied(&self) -> io::Result<Option<LogId>> {
+        let position = self.tree.get(POSITION_KEY)?;
+        let position = position.map(|bytes| Position::from_bytes(&bytes)).transpose()?;
+        Ok(position.and_then(|position| position.applied))
+    }
 }
 
 impl PairStore for KvPairs {

@@ -31,6 +31,11 @@ impl Background {
         Self { inline: true, ..Self::default() }
     }
 
+    /// Whether things are to be done one after the other, in the same order every time.
+    pub(super) fn is_inline(&self) -> bool {
+        self.inline
+    }
+
     /// Does `job` soon, after those that were asked for before.
     pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
         if self.inline {

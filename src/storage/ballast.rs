@@ -72,13 +72,31 @@ impl Ballast {
         SystemDisk.set_len(&SystemDisk.open_or_create(&self.path)?, left)
     }
 
+    /// Takes back, piece by piece, what was given up and turned out not to be needed: as far as there is
+    /// room, and `room` at most.
+    pub(super) fn take_back(&self, room: u64) {
+        let mut held = lock(&self.held);
+        let upto = held.map_or(0, |held| held.saturating_add(room));
+        while let Some(bytes) = held.filter(|bytes| *bytes < BALLAST_BYTES) {
+            let more = (bytes + PIECE_BYTES).min(BALLAST_BYTES);
+            if more > upto {
+                return;
+            }
+            if let Err(error) = self.grow(more) {
+                tracing::debug!(%error, held_kib = bytes >> 10, "no more ballast is taken back");
+                return;
+            }
+            *held = Some(more);
+        }
+    }
+
     /// Makes it whole; there is room.
     pub(super) fn fill(&self) {
         let mut held = lock(&self.held);
         if held.is_none_or(|held| held == BALLAST_BYTES) {
             return;
         }
-        match self.grow() {
+        match self.grow(BALLAST_BYTES) {
             Ok(()) => *held = Some(BALLAST_BYTES),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 tracing::warn!(%error, path = %self.path.display(), "no ballast is set aside");
@@ -88,9 +106,9 @@ impl Ballast {
         }
     }
 
-    fn grow(&self) -> io::Result<()> {
+    fn grow(&self, bytes: u64) -> io::Result<()> {
         let file = SystemDisk.open_or_create(&self.path)?;
-        SystemDisk.allocate(&file, 0, BALLAST_BYTES)
+        SystemDisk.allocate(&file, 0, bytes)
     }
 }
 
@@ -117,6 +135,11 @@ mod tests {
         assert!(!ballast.give(Need::GoOn) && ballast.give(Need::Free));
         while ballast.give(Need::Free) {}
         assert_eq!(metadata().len(), 0);
+        ballast.take_back(PIECE_BYTES + 1);
+        assert_eq!(metadata().len(), PIECE_BYTES);
+        ballast.take_back(u64::MAX);
+        assert_eq!(metadata().len(), BALLAST_BYTES);
+        ballast.give(Need::Free);
         ballast.fill();
         assert_eq!(metadata().len(), BALLAST_BYTES);
     }

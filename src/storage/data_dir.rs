@@ -4,7 +4,8 @@
 //! node.json                        whose folder it is
 //! ballast                          space to free space with (see `ballast`)
 //! lock                             held (flock) while a process uses it
-//! kv/                              votes, commit points, metadata state
+//! votes/                           votes and commit positions of all groups
+//! kv/                              copy of the metadata
 //! metadata/                        the metadata group's log
 //! partitions/<topic>-<partition>/  a partition's log
 //! set-aside/<topic>-<partition>…/  folders that are damaged or unknown to the metadata, for people
@@ -111,8 +112,7 @@ impl DataDir {
 
     /// Makes an empty folder this node's.
     fn mark(path: &Path, identity: NodeIdentity) -> Result<NodeIdentity, DataDirError> {
-        let has_data = path.join("kv").exists()
-            || path.join("metadata").exists()
+        let has_data = ["votes", "kv", "metadata"].iter().any(|name| path.join(name).exists())
             || !list(&path.join("partitions"))?.is_empty();
         let file = path.join(IDENTITY);
         if has_data {
@@ -134,6 +134,12 @@ impl DataDir {
     #[must_use]
     pub fn identity(&self) -> &NodeIdentity {
         &self.identity
+    }
+
+    /// Where the votes and commit positions of all groups go.
+    #[must_use]
+    pub fn votes_dir(&self) -> PathBuf {
+        self.path.join("votes")
     }
 
     /// Where the key-value store goes.

@@ -1,4 +1,5 @@
-//! Files: a partition's log in segments, the group sync, the small key-value store, the data folder.
+//! Files: a partition's log in segments, the group sync, the record of what must not be
+//! forgotten, the small key-value store, the data folder.
 //!
 //! **Invariant:** nothing here knows Raft's rules or Kafka's requests: a log is told what to append,
 //! truncate and purge.
@@ -13,6 +14,7 @@ mod checkpoint;
 mod data_dir;
 mod data_dir_error;
 mod disk;
+mod durable;
 mod durable_file;
 mod entry;
 mod epochs;
@@ -36,6 +38,7 @@ mod segment_head;
 mod shared;
 mod slice_ends;
 mod space;
+mod stable;
 mod sync_choice;
 mod syncer;
 mod verify;
@@ -44,9 +47,10 @@ mod walker;
 pub use data_dir::{DataDir, FoundPartitions, NodeIdentity, PartitionFolder, partitions_of};
 pub use data_dir_error::DataDirError;
 pub use disk::{Disk, FatalHook, SystemDisk, abort_process};
+pub use durable::Durable;
 pub use entry::{EntryBody, EntryId, LogEntry};
 pub use error::LogError;
-pub(crate) use error::may_pass;
+pub(crate) use error::{is_full, may_pass};
 pub use file_map::FileMap;
 pub use file_slice::{FileSlice, ReadWatch, slices_len};
 pub use identity::LogIdentity;
@@ -59,5 +63,6 @@ pub use options::{FlushPolicy, LogOptions, RollLimits};
 pub use remover::PurgedTotals;
 pub use shared::{Storage, StorageOptions};
 pub use space::DiskSpace;
+pub use stable::{Found, Recovered, StableError, StableKey, StableStore, StableValue};
 pub use syncer::SyncDone;
 pub use verify::{Problem, VerifyRange, VerifyReport, verify_log_dir};

@@ -22,6 +22,8 @@ use super::LogError;
 use super::ballast::{BALLAST_BYTES, Ballast, Need};
 use super::locks::lock;
 
+/// Left free on an almost full disk when ballast is taken back, for whoever needs a little.
+const SPARED_BYTES: u64 = 128 << 10;
 /// Part of a volume that the reserve takes at most: a small volume should not be all reserve.
 const SHARE_MAX: u64 = 20;
 
@@ -53,15 +55,7 @@ impl DiskSpace {
             changed: Condvar::new(),
         };
         space.tend();
-        space.make_room_to_start();
         space
-    }
-
-    /// A start writes a little before it can free anything.
-    fn make_room_to_start(&self) {
-        while self.free_bytes() < BALLAST_BYTES / 2 && self.give(Need::GoOn) {
-            self.look();
-        }
     }
 
     /// Attempts what needs a little space, and again as long as it is told that the disk is full and
@@ -87,14 +81,22 @@ impl DiskSpace {
         self.ballast.as_ref().is_some_and(|ballast| ballast.give(need))
     }
 
-    /// Looks, and sets ballast aside again where there is room; to be called now and then.
+    /// Takes ballast back that was not needed after all, at once: what is free may be gone in a moment.
+    pub(super) fn take_back(&self) {
+        if let Some(ballast) = &self.ballast {
+            ballast.take_back(u64::MAX);
+        }
+    }
+
+    /// Looks, and sets ballast aside again where there is room; on an almost full disk, where there is
+    /// some to spare. To be called now and then.
     pub fn tend(&self) {
         self.look();
-        if let Some(ballast) = &self.ballast
-            && self.has_room()
-            && self.free_bytes() > BALLAST_BYTES
-        {
+        let Some(ballast) = &self.ballast else { return };
+        if self.has_room() && self.free_bytes() > BALLAST_BYTES {
             ballast.fill();
+        } else {
+            ballast.take_back(self.free_bytes().saturating_sub(SPARED_BYTES));
         }
     }
 

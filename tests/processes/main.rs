@@ -19,3 +19,4 @@ mod retention;
 mod support;
 mod three_nodes;
 mod topics;
+mod votes;

@@ -50,6 +50,11 @@ impl HardStateStore for MemHardState {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    fn save_unproven(&self, group: GroupId, unproven: bool) -> BoxFuture<'static, io::Result<()>> {
+        self.groups().entry(group).or_default().unproven = unproven;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn forget(&self, group: GroupId) -> BoxFuture<'static, io::Result<()>> {
         self.groups().remove(&group);
         Box::pin(std::future::ready(Ok(())))

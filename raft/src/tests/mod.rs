@@ -5,6 +5,7 @@ mod cluster;
 mod conformance;
 mod founding;
 mod handover;
+mod lost_votes;
 mod partitions;
 mod peers;
 mod refill;

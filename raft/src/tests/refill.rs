@@ -7,21 +7,21 @@ use super::cluster::*;
 use crate::*;
 
 /// Three times the longest election time-out: who could elect would have by now.
-const LONG: Duration = Duration::from_secs(3);
+pub(super) const LONG: Duration = Duration::from_secs(3);
 
-struct Node {
-    raft: RaftNode,
-    group: Group,
+pub(super) struct Node {
+    pub(super) raft: RaftNode,
+    pub(super) group: Group,
 }
 
 /// Nodes that start and stop one by one.
-struct Nodes {
-    homes: Vec<Home>,
+pub(super) struct Nodes {
+    pub(super) homes: Vec<Home>,
     peers: BTreeMap<NodeId, String>,
 }
 
 impl Nodes {
-    fn new(count: u64) -> Self {
+    pub(super) fn new(count: u64) -> Self {
         let homes = homes(count);
         Self { peers: addresses(&homes), homes }
     }
@@ -33,30 +33,30 @@ impl Nodes {
     }
 
     /// As a broker starts a replica.
-    async fn start(&mut self, at: usize) -> Node {
+    pub(super) async fn start(&mut self, at: usize) -> Node {
         let node = self.open(at).await;
         node.group.initialize(self.peers.keys().copied().collect()).await.unwrap();
         node
     }
 
-    fn lose_log(&mut self, at: usize) {
+    pub(super) fn lose_log(&mut self, at: usize) {
         self.homes[at].log = Default::default();
         self.homes[at].machine = Default::default();
     }
 
-    fn hard(&self, at: usize) -> HardState {
+    pub(super) fn hard(&self, at: usize) -> HardState {
         self.homes[at].hard.load(GROUP).unwrap()
     }
 }
 
-async fn votes_again(node: &Node) {
+pub(super) async fn votes_again(node: &Node) {
     let mut suffrage = node.group.suffrage();
     let voter = suffrage.wait_for(|suffrage| *suffrage == Suffrage::Voter);
     let _ = within("the replica votes again", voter).await.unwrap();
 }
 
 /// Waits until one of the nodes is ready to lead, and gives its position.
-async fn leader(nodes: &[&Node]) -> usize {
+pub(super) async fn leader(nodes: &[&Node]) -> usize {
     let ready = nodes.iter().enumerate().map(|(position, node)| {
         let mut status = node.group.status();
         Box::pin(async move {
@@ -69,14 +69,14 @@ async fn leader(nodes: &[&Node]) -> usize {
     within("a leader", futures_util::future::select_all(ready)).await.0
 }
 
-async fn never_leads(node: &Node, why: &str) {
+pub(super) async fn never_leads(node: &Node, why: &str) {
     let mut status = node.group.status();
     node.group.elect().await;
     let led = status.wait_for(|status| status.is_leader);
     assert!(tokio::time::timeout(LONG, led).await.is_err(), "{why}");
 }
 
-async fn stop(nodes: impl IntoIterator<Item = Node>) {
+pub(super) async fn stop(nodes: impl IntoIterator<Item = Node>) {
     for node in nodes {
         node.raft.shutdown().await;
     }

@@ -15,7 +15,11 @@ pub enum KvError {
         dir: PathBuf,
     },
     /// Its files are not what was written.
-    #[error("{dir} is damaged ({what}): move it away, or restore it from a copy")]
+    #[error(
+        "{dir} is damaged ({what}): move it away and start again. It is a copy of the metadata and is \
+         made again from the metadata log, on a cluster from the other nodes; where neither has it all, \
+         the start says so and changes nothing"
+    )]
     Damaged {
         /// The store's folder.
         dir: PathBuf,

@@ -1,19 +1,23 @@
-//! A small ordered key-value store for low-rate state: votes, commit points, the metadata state.
+//! A small ordered key-value store for state that can be got back: the copy of the metadata.
 //!
-//! It is sled 0.34, named nowhere else. Three things about it are ours:
+//! It is sled 0.34, named nowhere else. Where its file is damaged it may go back to an older state without
+//! saying so; what must not be forgotten is kept in a [`StableStore`](super::StableStore). Four things
+//! about it are ours:
 //! - **Durability.** On Linux sled's `flush` ends in `sync_file_range(2)`, which neither flushes the
 //!   drive's cache nor writes the file's size. Every flush here is followed by `fdatasync(2)`.
 //! - **Room.** A write that sled could not do ends it, and with it the node. So its file has blocks beyond
 //!   its end, for when the disk is full.
 //! - **Group commit.** Commits that arrive during a flush share the next one.
+//! - **Starts.** What a start that was killed left unfinished is removed, and a start on a full disk gets
+//!   the little room that it needs.
 //!
 //! **Invariant:** a commit is readable when `commit` returns and on disk when its [`Durable`] resolves.
 //! **Invariant:** a batch is applied as a whole or not at all, in one tree. State that must change
 //! together lives in one tree, under prefixed keys.
 
-mod durable;
 mod error;
 mod tree;
+mod unfinished;
 
 use std::fs::File;
 use std::io;
@@ -22,12 +26,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-pub use durable::Durable;
+use bytes::Bytes;
 pub use error::KvError;
 use rustix::fs::FallocateFlags;
 pub use tree::{Batch, Tree};
 
 use super::ballast::Need;
+use super::durable::Durable;
 use super::error::is_full;
 use super::locks::lock;
 use super::syncer::{SyncTarget, SyncTicket};
@@ -75,16 +80,7 @@ impl Kv {
     /// # Errors
     /// [`KvError::Locked`] when another process has it open; [`KvError::Damaged`]; [`KvError::Io`].
     pub fn open(dir: &Path, storage: &Storage) -> Result<Self, KvError> {
-        let fail = |error| KvError::from_sled(dir, error);
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            .segment_size(SEGMENT_BYTES)
-            .mode(sled::Mode::LowSpace)
-            // Nothing is flushed behind our back: commits do it, and only they promise anything.
-            .flush_every_ms(None)
-            .open()
-            .map_err(fail)?;
+        let db = open_with_room(dir, storage)?;
         let io = |source| KvError::Io { dir: dir.to_owned(), source };
         let file = SystemDisk.open_or_create(&dir.join("db")).map_err(io)?;
         let inner = Inner { dir: dir.to_owned(), db, file, storage: storage.clone() };
@@ -107,6 +103,27 @@ impl Kv {
         let tree =
             self.inner.db.open_tree(name).map_err(|e| KvError::from_sled(&self.inner.dir, e))?;
         Ok(Tree::new(tree, self.inner.dir.clone()))
+    }
+
+    /// Every pair of the tree called `name`, which an older version used; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Of the file system, or damage.
+    pub fn old_tree(&self, name: &str) -> Result<Option<Vec<(Bytes, Bytes)>>, KvError> {
+        if !self.inner.db.tree_names().iter().any(|known| known == name.as_bytes()) {
+            return Ok(None);
+        }
+        self.tree(name)?.iter().collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Removes the tree called `name`, if it is there; on disk when this returns.
+    ///
+    /// # Errors
+    /// Of the file system, or damage.
+    pub fn remove_tree(&self, name: &str) -> Result<(), KvError> {
+        let removed = self.inner.db.drop_tree(name);
+        removed.map_err(|error| KvError::from_sled(&self.inner.dir, error))?;
+        self.flush()
     }
 
     /// Applies `batch` to `tree` and resolves when it is on disk, with all that was applied before it.
@@ -136,6 +153,40 @@ impl Kv {
             .run(&self.inner)
             .map_err(|source| KvError::Io { dir: self.inner.dir.clone(), source })
     }
+}
+
+/// Opens sled's database, which then writes a snapshot.
+fn open_with_room(dir: &Path, storage: &Storage) -> Result<sled::Db, KvError> {
+    let mut given = 0;
+    let db = loop {
+        match open_db(dir, storage) {
+            Err(KvError::Io { source, .. })
+                if is_full(&source) && storage.space.give(Need::GoOn) =>
+            {
+                given += 1;
+            }
+            opened => break opened,
+        }
+    };
+    if given > 0 {
+        // The snapshot before this one is gone, and left as much.
+        storage.space.take_back();
+    }
+    db
+}
+
+fn open_db(dir: &Path, storage: &Storage) -> Result<sled::Db, KvError> {
+    let io = |source| KvError::Io { dir: dir.to_owned(), source };
+    unfinished::remove(dir, &*storage.disk).map_err(io)?;
+    sled::Config::new()
+        .path(dir)
+        .cache_capacity(CACHE_BYTES)
+        .segment_size(SEGMENT_BYTES)
+        .mode(sled::Mode::LowSpace)
+        // Nothing is flushed behind our back: commits do it, and only they promise anything.
+        .flush_every_ms(None)
+        .open()
+        .map_err(|error| KvError::from_sled(dir, error))
 }
 
 impl Flush {

@@ -111,3 +111,22 @@ fn what_is_written_on_a_full_disk_finds_its_blocks_there() {
     kv.flush().unwrap();
     assert!(ahead() >= AHEAD_BYTES / 2);
 }
+
+#[test]
+fn an_unfinished_snapshot_keeps_no_start_from_succeeding() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::default();
+    for round in 0..4_u8 {
+        let kv = Kv::open(dir.path(), &storage).unwrap();
+        let tree = kv.tree("t").unwrap();
+        assert_eq!(tree.iter().count(), usize::from(round));
+        let mut batch = Batch::new();
+        batch.put(&[round], b"value");
+        kv.commit(&tree, batch).unwrap().wait().unwrap();
+        drop((tree, kv));
+        // Of the newest snapshot there can be, by half or not at all.
+        for name in ["snap.00000000FFFFFFFF.generating", "snap.00000000FFFFFFFE.in___motion"] {
+            std::fs::write(dir.path().join(name), vec![7; 11 * usize::from(round)]).unwrap();
+        }
+    }
+}

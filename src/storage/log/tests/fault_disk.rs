@@ -20,7 +20,7 @@ use crate::storage::{Disk, FileMap, SystemDisk};
 
 /// What goes wrong at the chosen step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::storage) enum Fault {
     /// The process ends: a write is done by half, nothing else is done from there on.
     Kill,
     /// One operation fails with an I/O error; a write may be done by half, a sync loses pages.
@@ -31,7 +31,7 @@ pub(super) enum Fault {
 
 /// A change of the log's folder. Files have numbers, so that they keep them through renames.
 #[derive(Clone, Debug)]
-pub(super) enum Op {
+pub(in crate::storage) enum Op {
     MakeDir,
     Link(String, usize),
     Write(usize, u64, Vec<u8>),
@@ -56,7 +56,7 @@ enum Kind {
     Sync,
 }
 
-pub(super) struct FaultDisk {
+pub(in crate::storage) struct FaultDisk {
     dir: PathBuf,
     base: Image,
     state: Mutex<State>,
@@ -77,7 +77,7 @@ struct State {
 
 impl FaultDisk {
     /// For the log in `dir`, all of which is on the disk.
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(in crate::storage) fn new(dir: &Path) -> Self {
         let (mut base, mut state) = (Image::default(), State::default());
         if let Ok(entries) = fs::read_dir(dir) {
             base.set_dir();
@@ -96,27 +96,27 @@ impl FaultDisk {
     }
 
     /// Lets `fault` happen at the `at`-th operation, from 1.
-    pub(super) fn arm(&self, at: usize, fault: Fault) {
+    pub(in crate::storage) fn arm(&self, at: usize, fault: Fault) {
         lock(&self.state).fault = Some((at, fault));
     }
 
     /// The process is started again, or somebody has made room.
-    pub(super) fn heal(&self) {
+    pub(in crate::storage) fn heal(&self) {
         let mut state = lock(&self.state);
         (state.dead, state.full, state.fault) = (false, false, None);
     }
 
     /// Whether the fault has happened.
-    pub(super) fn struck(&self) -> bool {
+    pub(in crate::storage) fn struck(&self) -> bool {
         lock(&self.state).struck
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    pub(in crate::storage) fn is_dead(&self) -> bool {
         lock(&self.state).dead
     }
 
     /// How many entries the list has; index files as they are now are among them.
-    pub(super) fn mark(&self) -> usize {
+    pub(in crate::storage) fn mark(&self) -> usize {
         let mut state = lock(&self.state);
         for path in fs::read_dir(&self.dir).into_iter().flatten().map(|e| e.unwrap().path()) {
             let name = name_of(&path);
@@ -128,18 +128,24 @@ impl FaultDisk {
     }
 
     /// What was on the disk at the beginning, and what was done since.
-    pub(super) fn history(&self) -> (Image, Vec<Op>) {
+    pub(in crate::storage) fn history(&self) -> (Image, Vec<Op>) {
         (self.base.clone(), lock(&self.state).journal.clone())
     }
 
     /// Puts into `to` what a power cut now might leave of the folder.
-    pub(super) fn power_cut(&self, keep: Keep, random: &mut Random, to: &Path) {
+    pub(in crate::storage) fn power_cut(&self, keep: Keep, random: &mut Random, to: &Path) {
         let now = self.mark();
         self.power_cut_at(now, keep, random, to);
     }
 
     /// The same for one after the list's first `count` entries.
-    pub(super) fn power_cut_at(&self, count: usize, keep: Keep, random: &mut Random, to: &Path) {
+    pub(in crate::storage) fn power_cut_at(
+        &self,
+        count: usize,
+        keep: Keep,
+        random: &mut Random,
+        to: &Path,
+    ) {
         let (mut image, journal) = self.history();
         for op in &journal[..count] {
             image.apply(op, random);
@@ -353,6 +359,6 @@ fn name_of(path: &Path) -> String {
 }
 
 /// Whether it is an index, or is to become one.
-pub(super) fn is_index(name: &str) -> bool {
+pub(in crate::storage) fn is_index(name: &str) -> bool {
     name.ends_with(".index") || name.ends_with(".index.tmp")
 }

@@ -16,7 +16,7 @@ const SECTOR: usize = 512;
 
 /// Which part of the unsynced changes is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(in crate::storage) enum Keep {
     None,
     All,
     /// A part drawn at random.
@@ -25,7 +25,7 @@ pub(super) enum Keep {
 
 /// The folder.
 #[derive(Clone, Default)]
-pub(super) struct Image {
+pub(in crate::storage) struct Image {
     dir_made: bool,
     dir_durable: bool,
     files: BTreeMap<usize, Contents>,
@@ -58,18 +58,18 @@ enum NameChange {
 }
 
 impl Image {
-    pub(super) fn set_dir(&mut self) {
+    pub(in crate::storage) fn set_dir(&mut self) {
         (self.dir_made, self.dir_durable) = (true, true);
     }
 
     /// A file that is on the disk from the beginning.
-    pub(super) fn add(&mut self, name: String, number: usize, durable: Vec<u8>) {
+    pub(in crate::storage) fn add(&mut self, name: String, number: usize, durable: Vec<u8>) {
         self.files.insert(number, Contents { durable, pending: Vec::new() });
         self.durable.insert(name.clone(), number);
         self.current.insert(name, number);
     }
 
-    pub(super) fn apply(&mut self, op: &Op, random: &mut Random) {
+    pub(in crate::storage) fn apply(&mut self, op: &Op, random: &mut Random) {
         match op {
             Op::MakeDir => self.dir_made = true,
             Op::Link(name, number) => self.rename(NameChange::Link(name.clone(), *number)),
@@ -152,7 +152,11 @@ impl Image {
     }
 
     /// Makes `changes`, and calls `with` after each with its place and what the folder then is.
-    pub(super) fn each_state(mut self, changes: &[Op], mut with: impl FnMut(usize, &Self)) {
+    pub(in crate::storage) fn each_state(
+        mut self,
+        changes: &[Op],
+        mut with: impl FnMut(usize, &Self),
+    ) {
         let mut none = Random(0);
         for (at, op) in changes.iter().enumerate() {
             self.apply(op, &mut none);
@@ -163,7 +167,7 @@ impl Image {
     }
 
     /// Puts into `to` what a power cut now might leave.
-    pub(super) fn leave(&self, keep: Keep, random: &mut Random, to: &Path) {
+    pub(in crate::storage) fn leave(&self, keep: Keep, random: &mut Random, to: &Path) {
         let made = match keep {
             Keep::None => false,
             Keep::All => self.dir_made,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use crate::storage::SyncDone;
+use super::SyncDone;
 
 /// Resolves when what was committed is on disk, or with the error. Dropping it cancels nothing.
 #[must_use = "until it resolves the commit may be lost in a crash"]
