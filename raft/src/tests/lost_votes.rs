@@ -22,14 +22,20 @@ async fn start_all(nodes: &mut Nodes) -> Vec<Node> {
     all
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forgotten_vote_elects_nobody() {
+/// Three nodes with the entries 0 to 19, and the leader's position.
+async fn written() -> (Nodes, Vec<Node>, usize) {
     let mut nodes = Nodes::new(3);
     let all = start_all(&mut nodes).await;
     let a = leader(&all.iter().collect::<Vec<_>>()).await;
-    let (b, n) = ((a + 1) % 3, (a + 2) % 3);
     propose_all(&all[a].group, 0..20).await;
     applied_everywhere(&nodes.homes, &bytes(0..20)).await;
+    (nodes, all, a)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forgotten_vote_elects_nobody() {
+    let (mut nodes, all, a) = written().await;
+    let (b, n) = ((a + 1) % 3, (a + 2) % 3);
     stop(all).await;
     nodes.lose_votes(n);
 
@@ -55,12 +61,8 @@ async fn a_forgotten_vote_elects_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_has_nothing_to_send_is_known_again() {
-    let mut nodes = Nodes::new(3);
-    let all = start_all(&mut nodes).await;
-    let a = leader(&all.iter().collect::<Vec<_>>()).await;
+    let (mut nodes, all, a) = written().await;
     let n = (a + 1) % 3;
-    propose_all(&all[a].group, 0..20).await;
-    applied_everywhere(&nodes.homes, &bytes(0..20)).await;
     all[n].raft.shutdown().await;
     nodes.lose_votes(n);
     let n_node = nodes.start(n).await;
@@ -72,12 +74,8 @@ async fn a_leader_that_has_nothing_to_send_is_known_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_of_a_leader_that_was_voted_out_are_not_acknowledged() {
-    let mut nodes = Nodes::new(3);
-    let all = start_all(&mut nodes).await;
-    let a = leader(&all.iter().collect::<Vec<_>>()).await;
+    let (mut nodes, all, a) = written().await;
     let (b, n) = ((a + 1) % 3, (a + 2) % 3);
-    propose_all(&all[a].group, 0..20).await;
-    applied_everywhere(&nodes.homes, &bytes(0..20)).await;
     all[b].raft.shutdown().await;
     all[n].raft.shutdown().await;
     nodes.lose_votes(n);
@@ -98,11 +96,7 @@ async fn entries_of_a_leader_that_was_voted_out_are_not_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_may_lose_their_votes_and_one_its_log_too() {
-    let mut nodes = Nodes::new(3);
-    let all = start_all(&mut nodes).await;
-    let a = leader(&all.iter().collect::<Vec<_>>()).await;
-    propose_all(&all[a].group, 0..20).await;
-    applied_everywhere(&nodes.homes, &bytes(0..20)).await;
+    let (mut nodes, all, a) = written().await;
     stop(all).await;
     for at in 0..3 {
         nodes.lose_votes(at);
@@ -141,11 +135,7 @@ async fn alone_it_goes_on_behind_the_term_of_its_log() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_waits_can_be_closed() {
-    let mut nodes = Nodes::new(3);
-    let all = start_all(&mut nodes).await;
-    let a = leader(&all.iter().collect::<Vec<_>>()).await;
-    propose_all(&all[a].group, 0..20).await;
-    applied_everywhere(&nodes.homes, &bytes(0..20)).await;
+    let (mut nodes, all, _) = written().await;
     stop(all).await;
     nodes.lose_votes(0);
     for closes in [true, false] {
