@@ -14,7 +14,8 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client_config;
-use crate::history::{Commit, Committed, Event, Poll, Recorder};
+use super::plain_consumer::record_poll;
+use crate::history::{Commit, Committed, Event, Recorder};
 
 const POLL: Duration = Duration::from_millis(100);
 /// One request for committed offsets; the loop around it has the deadline.
@@ -168,14 +169,8 @@ fn consume_until(
             Some(Err(_)) => {}
             Some(Ok(message)) => {
                 counts.polled.fetch_add(1, Ordering::Relaxed);
-                recorder.record(&Event::Poll(Poll {
-                    consumer: options.name.clone(),
-                    partition: message.partition(),
-                    offset: message.offset(),
-                    value: String::from_utf8_lossy(message.payload().unwrap_or_default()).into(),
-                    assignment: counts.rebalances.load(Ordering::Relaxed),
-                    at_us: recorder.now_us(),
-                }));
+                let assignment = counts.rebalances.load(Ordering::Relaxed);
+                record_poll(recorder, &options.name, assignment, &message);
                 next.insert(message.partition(), message.offset() + 1);
             }
         }

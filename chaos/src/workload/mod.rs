@@ -9,6 +9,7 @@ mod client;
 mod connection;
 mod direct_producer;
 mod group;
+mod plain_consumer;
 mod producer;
 mod progress;
 mod reader;

@@ -8,8 +8,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client_config;
-use crate::history::{Event, Poll, ReadTo, Recorder};
+use super::plain_consumer::{plain_consumer, record_poll};
+use crate::history::{Event, ReadTo, Recorder};
 
 /// One request for a partition's offsets; the loop around it has the deadline.
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,16 +37,7 @@ pub fn read_all(
     deadline: Duration,
 ) -> Result<Read> {
     let begin = Instant::now();
-    let client: BaseConsumer = client_config(bootstrap)
-        // Required by the client even though no group is joined and nothing is committed.
-        .set("group.id", format!("{}-{consumer}", recorder.run()))
-        .set("enable.auto.commit", "false")
-        // A reset would hide a missing offset.
-        .set("auto.offset.reset", "error")
-        .set("check.crcs", "true")
-        .set("fetch.wait.max.ms", "100")
-        .create()
-        .context("making a consumer")?;
+    let client = plain_consumer(bootstrap, consumer, recorder)?;
     let mut read = Read::default();
     for partition in partitions {
         let asked_us = recorder.now_us();
@@ -72,14 +63,7 @@ pub fn read_all(
             // Lost connections heal; a missing offset does not, and the deadline ends it.
             Some(Err(error)) => trouble = Some(error.to_string()),
             Some(Ok(message)) => {
-                recorder.record(&Event::Poll(Poll {
-                    consumer: consumer.to_owned(),
-                    partition: message.partition(),
-                    offset: message.offset(),
-                    value: String::from_utf8_lossy(message.payload().unwrap_or_default()).into(),
-                    assignment: 0,
-                    at_us: recorder.now_us(),
-                }));
+                record_poll(recorder, consumer, 0, &message);
                 read.records += 1;
                 let end = open.get(&message.partition()).copied();
                 if end.is_some_and(|end| message.offset() + 1 >= end) {

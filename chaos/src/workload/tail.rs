@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client_config;
-use crate::history::{Event, Poll, Recorder};
+use super::plain_consumer::{plain_consumer, record_poll};
+use crate::history::Recorder;
 
 const POLL: Duration = Duration::from_millis(100);
 
@@ -37,16 +36,7 @@ impl Tail {
         name: &str,
         recorder: &Arc<Recorder>,
     ) -> Result<Self> {
-        let client: BaseConsumer = client_config(bootstrap)
-            // Required by the client even though no group is joined and nothing is committed.
-            .set("group.id", format!("{}-{name}", recorder.run()))
-            .set("enable.auto.commit", "false")
-            // A reset would hide a missing offset.
-            .set("auto.offset.reset", "error")
-            .set("check.crcs", "true")
-            .set("fetch.wait.max.ms", "100")
-            .create()
-            .context("making a consumer")?;
+        let client = plain_consumer(bootstrap, name, recorder)?;
         let mut assignment = TopicPartitionList::new();
         for partition in partitions {
             assignment.add_partition_offset(topic, *partition, Offset::Offset(0))?;
@@ -81,13 +71,6 @@ fn read_until(stop: &AtomicBool, client: &BaseConsumer, name: &str, recorder: &R
     while !stop.load(Ordering::Relaxed) {
         // Lost connections are what a run is about.
         let Some(Ok(message)) = client.poll(POLL) else { continue };
-        recorder.record(&Event::Poll(Poll {
-            consumer: name.to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-            value: String::from_utf8_lossy(message.payload().unwrap_or_default()).into(),
-            assignment: 0,
-            at_us: recorder.now_us(),
-        }));
+        record_poll(recorder, name, 0, &message);
     }
 }
