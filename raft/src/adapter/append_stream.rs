@@ -60,8 +60,8 @@ struct Route {
 struct Running<S> {
     stream: AppendStream<S>,
     route: Route,
-    /// To be sent over the other connection.
-    held: Option<AppendRequest>,
+    /// The next to be sent.
+    pulled: Option<AppendRequest>,
     /// When the next request may be sent to a replica that is far behind.
     turn: Option<oneshot::Receiver<()>>,
     in_flight: VecDeque<InFlight>,
@@ -80,7 +80,7 @@ where
         let running = Running {
             route: self.route(false),
             stream: self,
-            held: None,
+            pulled: None,
             turn: None,
             in_flight: VecDeque::new(),
             bytes: 0,
@@ -120,16 +120,13 @@ where
     async fn next(&mut self) -> Option<Item> {
         let bytes_max = self.stream.transport.limits().pipeline_bytes_max;
         loop {
-            if self.in_flight.is_empty()
-                && let Some(request) = self.held.take()
+            if let Some(request) = self.sendable()
+                && let Err(error) = self.send(request).await
             {
-                self.route = self.stream.route(!self.route.is_catch_up);
-                if let Err(error) = self.send(request).await {
-                    return Some(Err(unreachable(error)));
-                }
+                return Some(Err(unreachable(error)));
             }
             let has_room = self.in_flight.len() < IN_FLIGHT_MAX && self.bytes < bytes_max;
-            let may_send = !self.input_ended && self.held.is_none() && has_room;
+            let may_send = !self.input_ended && self.pulled.is_none() && has_room;
             if !may_send && self.in_flight.is_empty() {
                 return None;
             }
@@ -140,19 +137,27 @@ where
                     self.bytes -= answered.map_or(0, |request| request.bytes);
                     return Some(answer.map_err(unreachable));
                 }
-                request = self.stream.pull(&mut self.turn), if may_send => match request {
-                    None => self.input_ended = true,
-                    Some(request) if self.is_catch_up(&request) != self.route.is_catch_up => {
-                        self.held = Some(request);
-                    }
-                    Some(request) => {
-                        if let Err(error) = self.send(request).await {
-                            return Some(Err(unreachable(error)));
-                        }
-                    }
-                },
+                request = self.stream.pull(&mut self.turn), if may_send => {
+                    self.input_ended = request.is_none();
+                    self.pulled = request;
+                }
             }
         }
+    }
+
+    /// The request that was pulled, once it may go out: over another connection than those before it
+    /// not before they are answered.
+    fn sendable(&mut self) -> Option<AppendRequest> {
+        let request = self.pulled.take()?;
+        let is_catch_up = self.is_catch_up(&request);
+        if is_catch_up != self.route.is_catch_up {
+            if !self.in_flight.is_empty() {
+                self.pulled = Some(request);
+                return None;
+            }
+            self.route = self.stream.route(is_catch_up);
+        }
+        Some(request)
     }
 
     /// Whether a request goes over the second connection.
