@@ -103,17 +103,23 @@ fn damage_found_at_the_start_is_repaired() {
     settles_with(cluster, &sent);
 }
 
-/// A file that exists and cannot be read: the system says EIO of this one's beginning.
-const UNREADABLE: &str = "/proc/self/mem";
-
-#[test]
-fn a_segment_that_cannot_be_read_is_repaired_as_damage_is() {
+/// A cluster with many records, and which node led them: it was stopped.
+fn written_and_stopped() -> (Cluster, Vec<Record>, i32) {
     let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
     create(&cluster, "3");
     let sent = many();
     send_all(&cluster.bootstrap(), TOPIC, 0, &sent, &[]);
     let node = cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader.unwrap();
     stop(&mut cluster, node);
+    (cluster, sent, node)
+}
+
+/// A file that exists and cannot be read: the system says EIO of this one's beginning.
+const UNREADABLE: &str = "/proc/self/mem";
+
+#[test]
+fn a_segment_that_cannot_be_read_is_repaired_as_damage_is() {
+    let (mut cluster, sent, node) = written_and_stopped();
     let file = segments(&folder(&cluster, node)).remove(1);
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink(UNREADABLE, &file).unwrap();
@@ -146,13 +152,8 @@ fn stop(cluster: &mut Cluster, node: i32) {
 
 #[test]
 fn damage_found_by_a_reader_is_repaired_once_another_node_leads() {
-    let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
-    create(&cluster, "3");
-    let sent = many();
-    send_all(&cluster.bootstrap(), TOPIC, 0, &sent, &[]);
     // What a process wrote itself it does not check.
-    let node = cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader.unwrap();
-    stop(&mut cluster, node);
+    let (mut cluster, sent, node) = written_and_stopped();
     cluster.node_mut(node).start().unwrap();
     elect_until(&mut cluster, |_, leader| leader == node);
     flip(&segments(&folder(&cluster, node))[1], 500_000);
@@ -173,12 +174,7 @@ fn damage_found_by_a_reader_is_repaired_once_another_node_leads() {
 
 #[test]
 fn damage_found_by_a_new_leader_is_repaired() {
-    let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
-    create(&cluster, "3");
-    let sent = many();
-    send_all(&cluster.bootstrap(), TOPIC, 0, &sent, &[]);
-    let node = cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader.unwrap();
-    stop(&mut cluster, node);
+    let (mut cluster, sent, node) = written_and_stopped();
     // Damage all over the second segment: a new leader reads somewhere in the middle of its log.
     let file = &segments(&folder(&cluster, node))[1];
     (1..50).for_each(|part| flip(file, part * written(file) / 50));
