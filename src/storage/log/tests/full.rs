@@ -24,6 +24,16 @@ impl FullDisk {
     }
 }
 
+/// Whether a write goes beyond the file's end.
+pub(in crate::storage) fn grows(
+    file: &File,
+    slices: &[IoSlice<'_>],
+    position: u64,
+) -> io::Result<bool> {
+    let len: usize = slices.iter().map(|slice| slice.len()).sum();
+    Ok(position + len as u64 > file.metadata()?.len())
+}
+
 impl Disk for FullDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
         self.check()?;
@@ -31,8 +41,7 @@ impl Disk for FullDisk {
     }
 
     fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        let len: usize = slices.iter().map(|slice| slice.len()).sum();
-        if position + len as u64 > file.metadata()?.len() {
+        if grows(file, slices, position)? {
             self.check()?;
         }
         SystemDisk.write_at(file, slices, position)

@@ -9,7 +9,7 @@ mod cuts;
 mod failures;
 pub(in crate::storage) mod fault_disk;
 mod fetching;
-mod full;
+pub(in crate::storage) mod full;
 mod held;
 mod model;
 pub(in crate::storage) mod power_cut;

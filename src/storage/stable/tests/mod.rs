@@ -8,6 +8,7 @@ use std::io::IoSlice;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
+use crate::storage::log::tests::full::grows;
 use crate::storage::{Disk, StorageOptions, SystemDisk};
 
 fn key(owner: u8, kind: u8) -> StableKey {
@@ -59,8 +60,7 @@ impl PlainDisk {
 
 impl Disk for PlainDisk {
     fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        let len: usize = slices.iter().map(|slice| slice.len()).sum();
-        if position + len as u64 > file.metadata()?.len() {
+        if grows(file, slices, position)? {
             self.check()?;
         }
         SystemDisk.write_at(file, slices, position)
