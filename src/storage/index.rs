@@ -5,7 +5,8 @@
 //!  0  offset delta    u32   its base offset (or the next one) − the segment's
 //!  4  index delta     u32   its Raft index − the segment's first
 //!  8  position        u32   bytes from the file's start
-//! 12  frames before   u32   `J` frames between the head and it: equal counts mean none between
+//! 12  frames before   u32   31 bits: `J` frames between the head and it: equal counts mean none between;
+//!                           the top bit: it is a batch right behind a frame, so a fetch can begin there
 //! 16  max timestamp   i64   of all batches before it in the segment
 //! 24  term            u32   its term
 //! 28  crc             u32   CRC-32C of bytes 0–27, begun with the segment's first index
@@ -35,6 +36,8 @@ use crate::model::{Offset, Timestamp};
 const ENTRY_BYTES: usize = 32;
 /// First size of the file: one page, enough for half a MiB of log.
 const FILE_BYTES_MIN: usize = 4096;
+/// Beside the count of frames before an item.
+const BEGINS_RUN: u32 = 1 << 31;
 
 /// An index entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub(super) struct IndexEntry {
     pub(super) index: u64,
     pub(super) position: u64,
     pub(super) frames_before: u32,
+    /// It is a batch, and what is before it is a frame.
+    pub(super) begins_run: bool,
     pub(super) max_timestamp: Timestamp,
     pub(super) term: u64,
 }
@@ -66,6 +71,8 @@ struct State {
     count: usize,
     /// No space for more: lookups walk further.
     full: bool,
+    /// Entries were found in a file: they are hints until an item confirms them.
+    found: bool,
 }
 
 impl Index {
@@ -118,6 +125,7 @@ impl Index {
             count += 1;
         }
         state.count = count;
+        state.found |= count > 0;
         state.wipe_from(count);
         Ok(())
     }
@@ -186,6 +194,15 @@ impl Index {
     /// The last entry whose item begins at or before `offset`.
     pub(super) fn floor_offset(&self, offset: Offset) -> io::Result<Option<IndexEntry>> {
         self.last_where(|e| e.offset <= offset)
+    }
+
+    /// The entry of the batch that begins at `offset` behind a frame, if this process made all entries.
+    pub(super) fn own_run_at(&self, offset: Offset) -> io::Result<Option<IndexEntry>> {
+        self.look(|state| {
+            let at = self.partition(state, |e| e.offset <= offset).checked_sub(1)?;
+            let is_it = |e: &IndexEntry| e.begins_run && e.offset == offset;
+            self.decode(state, at).filter(is_it).filter(|_| !state.found)
+        })
     }
 
     /// The last entry whose item's Raft index is at most `index`.
@@ -358,7 +375,9 @@ impl Index {
         bytes[..4].copy_from_slice(&offset.to_be_bytes());
         bytes[4..8].copy_from_slice(&index.to_be_bytes());
         bytes[8..12].copy_from_slice(&u32::try_from(entry.position).ok()?.to_be_bytes());
-        bytes[12..16].copy_from_slice(&entry.frames_before.to_be_bytes());
+        let run = if entry.begins_run { BEGINS_RUN } else { 0 };
+        let frames = (entry.frames_before < BEGINS_RUN).then_some(entry.frames_before | run)?;
+        bytes[12..16].copy_from_slice(&frames.to_be_bytes());
         bytes[16..24].copy_from_slice(&entry.max_timestamp.0.to_be_bytes());
         bytes[24..28].copy_from_slice(&u32::try_from(entry.term).ok()?.to_be_bytes());
         let crc = self.crc(&bytes[..28]);
@@ -376,7 +395,8 @@ impl Index {
             offset: Offset(self.base_offset.0 + i64::from(u32_at(0))),
             index: self.first_index + u64::from(u32_at(4)),
             position: u64::from(u32_at(8)),
-            frames_before: u32_at(12),
+            frames_before: u32_at(12) & !BEGINS_RUN,
+            begins_run: u32_at(12) & BEGINS_RUN != 0,
             max_timestamp: Timestamp(i64::from_be_bytes(take(bytes, 16))),
             term: u64::from(u32_at(24)),
         })

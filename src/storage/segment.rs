@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use super::checked::Checked;
@@ -33,6 +33,7 @@ use crate::model::{Offset, Timestamp};
 
 const EXTENSION: &str = "log";
 const UNKNOWN: u64 = u64::MAX;
+const FRAMES_UNKNOWN: u32 = u32::MAX;
 
 /// Where something ends: a segment, or the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub(super) struct Segment {
     pub(super) checked: Checked,
     pub(super) slice_ends: SliceEnds,
     pub(super) newest: KnownNewest,
+    /// `J` frames in it, once known; else [`FRAMES_UNKNOWN`].
+    frames: AtomicU32,
 }
 
 impl Segment {
@@ -101,6 +104,7 @@ impl Segment {
         segment.files.set_file(file);
         segment.index().set_complete();
         segment.checked.note_from(0);
+        segment.set_frames(0);
         Ok(segment)
     }
 
@@ -122,6 +126,7 @@ impl Segment {
             checked: Checked::nothing(),
             slice_ends: SliceEnds::default(),
             newest: KnownNewest::default(),
+            frames: AtomicU32::new(FRAMES_UNKNOWN),
         }
     }
 
@@ -169,6 +174,18 @@ impl Segment {
     /// Notes the size of a segment that is sealed, or with `None` that it is appended to again.
     pub(super) fn set_sealed_len(&self, len: Option<u64>) {
         self.sealed_len.store(len.unwrap_or(UNKNOWN), Ordering::Release);
+    }
+
+    /// How many `J` frames it holds, at least those before every end that was shown; `None` while nobody
+    /// has counted.
+    pub(super) fn frames(&self) -> Option<u32> {
+        let frames = self.frames.load(Ordering::Acquire);
+        (frames != FRAMES_UNKNOWN).then_some(frames)
+    }
+
+    /// Notes the number of `J` frames, before an end behind them is shown.
+    pub(super) fn set_frames(&self, frames: u32) {
+        self.frames.store(frames, Ordering::Release);
     }
 
     /// When the file was last written to.
@@ -291,6 +308,11 @@ impl Segment {
         while let Some(located) = self.step(&mut walker)? {
             due.note(&located, index, options.index_interval_bytes);
         }
+        if walker.position == end.position {
+            // Where somebody counts, as in the segment that is appended to, this is old.
+            let (unknown, order) = (FRAMES_UNKNOWN, Ordering::AcqRel);
+            let _ = self.frames.compare_exchange(unknown, due.frames, order, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -343,6 +365,8 @@ impl Segment {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IndexDue {
     last_position: u64,
+    /// Whether what comes before is a frame: the head, or a `J` frame.
+    behind_frame: bool,
     pub(super) frames: u32,
     pub(super) max_timestamp: Timestamp,
 }
@@ -353,27 +377,38 @@ impl IndexDue {
         match entry {
             Some(e) => Self {
                 last_position: e.position,
+                behind_frame: false,
                 frames: e.frames_before,
                 max_timestamp: e.max_timestamp,
             },
-            None => Self { last_position: head_bytes, frames: 0, max_timestamp: Timestamp::NONE },
+            None => Self {
+                last_position: head_bytes,
+                behind_frame: true,
+                frames: 0,
+                max_timestamp: Timestamp::NONE,
+            },
         }
     }
 
-    /// Notes the next item; gives it an entry when the last one lies far enough back.
+    /// Notes the next item; gives it an entry when the last one lies far enough back, or where batches
+    /// begin behind a frame.
     pub(super) fn note(&mut self, located: &Located, index: &Index, interval_bytes: u64) {
         let Located { item, position, .. } = located;
-        if position - self.last_position >= interval_bytes {
+        let is_batch = matches!(item, Item::Batch(_));
+        let begins_run = is_batch && self.behind_frame;
+        if begins_run || position - self.last_position >= interval_bytes {
             index.push(&IndexEntry {
                 offset: item.offset(),
                 index: located.index,
                 position: *position,
                 frames_before: self.frames,
+                begins_run,
                 max_timestamp: self.max_timestamp,
                 term: item.term() as u64,
             });
             self.last_position = *position;
         }
+        self.behind_frame = !is_batch;
         match item {
             Item::Batch(header) => {
                 self.max_timestamp = self.max_timestamp.max(header.max_timestamp);

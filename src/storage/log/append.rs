@@ -224,6 +224,7 @@ impl Inner {
             self.flush.note(&plan.item, plan.id.index);
             at = located.end();
         }
+        segment.set_frames(writer.due.frames);
         self.show(run, at);
         Ok(fit)
     }

@@ -5,8 +5,8 @@
 //!   ─► index: last entry within bytes, `upto` and before the next frame ─► headers to the last batch
 //!   ─► behind a frame again, until bytes or `upto` are used up
 //! ```
-//! Who goes on where the last answer ended, and takes so much that the index says where to end, is
-//! answered without a read of the log.
+//! Who begins behind a frame or goes on where an answer ended, and takes so much that the index says
+//! where to end, or all there is, is answered without a read of the log.
 //!
 //! **Invariant:** slices hold whole batches, in order, and no `J` frame; only the first batch may
 //! exceed the byte limit, and only on request (KIP-74).
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::model::record_batch::BatchHeader;
 use crate::model::{Offset, Timestamp};
 use crate::storage::frame::Item;
-use crate::storage::index::{Index, IndexEntry};
+use crate::storage::index::Index;
 use crate::storage::locks::read;
 use crate::storage::slice_ends::Place;
 use crate::storage::walker::{Cursor, Located, Step, Walker};
@@ -40,6 +40,8 @@ pub struct BatchPosition {
 struct Want {
     upto: Offset,
     bytes: usize,
+    /// What it began with.
+    bytes_max: usize,
     /// The first batch is taken whatever its size.
     one: bool,
     slices: Vec<FileSlice>,
@@ -62,10 +64,11 @@ impl Log {
         min_one: bool,
     ) -> Result<Vec<FileSlice>, LogError> {
         let (slices, watch) = (Vec::new(), self.0.watch.get().cloned());
-        let mut want = Want { upto, bytes: bytes_max, one: min_one, slices, watch };
+        let mut want = Want { upto, bytes: bytes_max, bytes_max, one: min_one, slices, watch };
         let mut next = self.0.first_part(from, upto)?;
         while let Some(part) = next {
-            if !self.slice_part(&part, from, &mut want)? {
+            if !self.slice_part(&part, from, &mut want)? || self.is_worth_little(want.bytes, &want)
+            {
                 break;
             }
             next = self.0.part_after(&part, upto)?;
@@ -85,19 +88,21 @@ impl Log {
 
     /// Adds the part's slices; whether to go on with the next part.
     fn slice_part(&self, part: &Part, from: Offset, want: &mut Want) -> Result<bool, LogError> {
+        let from = from.max(part.segment.head.base_offset);
         // Where the slice that is being made begins; none before `from` and behind a frame.
         let mut open: Option<(u64, Cursor)> = None;
         // Where it is to end without a look at what follows.
         let mut last: Option<u64> = None;
         let (mut walker, mut frames) = match self.known_start(part, from)? {
             Some(Place { position, cursor, frames_before }) => {
-                let known = self.furthest(part, position, frames_before, want)?;
+                let begin = Place { position, cursor, frames_before };
+                let known = self.furthest(part, begin, want)?;
                 let checked = &part.segment.checked;
-                let known = known.filter(|leap| checked.covers(&(position..leap.entry.position)));
+                let known = known.filter(|leap| checked.covers(&(position..leap.position)));
                 if let Some(leap) = known {
                     (open, last) = (Some((position, cursor)), leap.last());
                     want.one = false;
-                    (part.segment.walker_at(Some(&leap.entry), &part.end)?, frames_before)
+                    (leap.walker(part)?, frames_before)
                 } else {
                     (part.segment.walker_from(position, cursor, &part.end)?, frames_before)
                 }
@@ -134,10 +139,11 @@ impl Log {
                     }
                     if open.is_none() {
                         open = Some((at, cursor));
-                        let leap = self.furthest(part, at, frames, want)?;
-                        if let Some(leap) = leap.filter(|l| l.entry.position >= walker.position) {
+                        let begin = Place { cursor: walker.cursor, ..here };
+                        let leap = self.furthest(part, begin, want)?;
+                        if let Some(leap) = leap.filter(|l| l.position >= walker.position) {
                             last = leap.last();
-                            walker = part.segment.walker_at(Some(&leap.entry), &part.end)?;
+                            walker = leap.walker(part)?;
                         }
                     }
                     want.one = false;
@@ -146,53 +152,77 @@ impl Log {
         }
     }
 
-    /// The place of `from` in the part, if an answer ended there.
+    /// The place of the batch that begins at `from`, if an answer ended there or a frame lies before it.
     fn known_start(&self, part: &Part, from: Offset) -> Result<Option<Place>, LogError> {
-        let place = part.segment.slice_ends.at(from);
-        let place = place.filter(|place| place.position < part.end.position);
-        if place.is_some() {
-            part.segment.complete_index(&part.end, &self.0.options)?;
-        }
-        Ok(place)
+        let Part { segment, end, .. } = part;
+        segment.complete_index(end, &self.0.options)?;
+        let place = match segment.slice_ends.at(from) {
+            None => {
+                let index = segment.index();
+                let entry = index.own_run_at(from).map_err(LogError::io("map", index.path()))?;
+                entry.map(|entry| {
+                    let (position, cursor) = segment.start_at(Some(&entry));
+                    Place { position, cursor, frames_before: entry.frames_before }
+                })
+            }
+            place => place,
+        };
+        Ok(place.filter(|place| place.position < end.position))
     }
 
-    /// How far a slice may go that begins at `begin`, with no frame in between, by the index alone.
-    fn furthest(
-        &self,
-        part: &Part,
-        begin: u64,
-        frames: u32,
-        want: &Want,
-    ) -> Result<Option<Leap>, LogError> {
-        let furthest = begin.saturating_add(want.bytes as u64).min(part.end.position);
-        let index = part.segment.index();
+    /// Whether `bytes` more are not worth a look at the log, beside all else that was taken.
+    fn is_worth_little(&self, bytes: usize, want: &Want) -> bool {
+        let least = want.bytes_max / 16;
+        bytes <= least && self.0.options.index_interval_bytes as usize <= least
+    }
+
+    /// How far a slice may go that begins at `begin`, with no frame in between, without a look at the log.
+    fn furthest(&self, part: &Part, begin: Place, want: &Want) -> Result<Option<Leap>, LogError> {
+        let Part { segment, end, .. } = part;
+        let Place { position, cursor, frames_before } = begin;
+        let furthest = position.saturating_add(want.bytes as u64).min(end.position);
+        let takes_all = furthest == end.position && end.next_offset <= want.upto;
+        if takes_all && segment.frames() == Some(frames_before) {
+            let (next_index, next_offset) = (end.next_index, end.next_offset);
+            // Batches go on with the term that they follow.
+            let cursor = Cursor { next_index, next_offset, ..cursor };
+            return Ok(Some(Leap { position: end.position, cursor, is_full: false }));
+        }
+        let index = segment.index();
         let found = index.last_where_and_next(|e| {
             e.position <= furthest
-                && e.position < part.end.position
+                && e.position < end.position
                 && e.offset <= want.upto
-                && e.frames_before <= frames
+                && e.frames_before <= frames_before
         });
         let found = found.map_err(LogError::io("map", index.path()))?;
-        let found = found.filter(|(entry, _)| entry.position > begin);
+        let found = found.filter(|(entry, _)| entry.position > position);
         Ok(found.map(|(entry, next)| {
-            // Before the next entry less than its interval can fit: not worth a look, if much else does.
-            let is_little = self.0.options.index_interval_bytes <= want.bytes as u64 / 16;
-            let is_full = is_little && next.is_some_and(|next| next.position > furthest);
-            Leap { entry, is_full }
+            // Before the next entry less than its interval can fit.
+            let is_full = next.is_some_and(|next| next.position > furthest)
+                && self.is_worth_little(self.0.options.index_interval_bytes as usize, want);
+            let (position, cursor) = segment.start_at(Some(&entry));
+            Leap { position, cursor, is_full }
         }))
     }
 }
 
-/// An index entry up to which a slice goes.
+/// How far a slice goes: an index entry's item, or the end of what there is.
 struct Leap {
-    entry: IndexEntry,
+    position: u64,
+    cursor: Cursor,
     /// Next to nothing goes into the slice behind it.
     is_full: bool,
 }
 
 impl Leap {
     fn last(&self) -> Option<u64> {
-        self.is_full.then_some(self.entry.position)
+        self.is_full.then_some(self.position)
+    }
+
+    /// A walk on from there.
+    fn walker(&self, part: &Part) -> Result<Walker, LogError> {
+        part.segment.walker_from(self.position, self.cursor, &part.end)
     }
 }
 

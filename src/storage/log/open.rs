@@ -86,6 +86,9 @@ impl Log {
         let Recovered { segments, end, last_term, epochs, allocated, due, report, .. } = recovered;
         let (durable, unsettled) = (recovered.durable, recovered.unsettled);
         let (generation, start) = (0, Offset::ZERO);
+        if let Some(active) = segments.last() {
+            active.set_frames(due.frames);
+        }
         let sealed_before = segments.last().map_or(0, |active| active.head.first_index);
         let point = Checkpoint {
             segment: sealed_before,

@@ -78,6 +78,7 @@ impl Inner {
         // A new log's own name is not on the disk before its first sync, which this may be.
         self.settle()?;
         segment.set_sealed_len(None);
+        segment.set_frames(due.frames);
         writer.set_allocated(end.position);
         (writer.due, writer.first_timestamp) = (due, None);
         self.note_durable(&end);

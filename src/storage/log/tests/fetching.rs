@@ -124,6 +124,36 @@ fn who_goes_on_is_answered_without_a_look_at_the_log() {
 }
 
 #[test]
+fn a_log_is_read_from_its_start_to_its_end_without_a_look_at_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { roll: RollLimits { bytes: 20_000, ..small().roll }, ..small() };
+    let (log, _) = Log::open(dir.path(), &identity(), options, &uncached(), None).unwrap();
+    log.append(&[blank(1, 0)]).unwrap();
+    let entries: Vec<_> = (1..500).map(|index| batch(1, index, 1, 100)).collect();
+    let bytes = batch_bytes(&append_each(&log, &entries)).len();
+    let paths: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    assert!(paths.len() > 3);
+    for path in paths {
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let nonsense = vec![0xff; path.metadata().unwrap().len() as usize];
+        std::os::unix::fs::FileExt::write_all_at(&file, &nonsense, 0).unwrap();
+    }
+    for want in [8 << 10, 1 << 20] {
+        let (mut from, mut found) = (Offset(0), 0);
+        while from < log.end_offset() {
+            let got = slices_len(&log.slices(from, log.end_offset(), want, true).unwrap());
+            from = from.advance((got / 161) as i64);
+            found += got;
+        }
+        assert_eq!(found, bytes);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_not_looked_at() {
     let dir = tempfile::tempdir().unwrap();
     let options = LogOptions { roll: RollLimits { bytes: 1 << 20, ..small().roll }, ..small() };
