@@ -87,10 +87,18 @@ impl DataDir {
             None => Self::mark(path, wanted)?,
         };
         let dir = Self { path: path.to_owned(), identity, _lock: lock };
-        for entry in list(&path.join("deleted"))? {
-            fs::remove_dir_all(&entry).map_err(fail("delete", &entry))?;
-        }
+        dir.finish_deletions()?;
         Ok(dir)
+    }
+
+    /// What was on its way out goes. What does not go, or was never ours, is in nobody's way.
+    fn finish_deletions(&self) -> Result<(), DataDirError> {
+        for entry in list(&self.path.join("deleted"))? {
+            if let Err(error) = fs::remove_dir_all(&entry) {
+                tracing::warn!(%error, path = %entry.display(), "cannot be deleted: remove it by hand");
+            }
+        }
+        Ok(())
     }
 
     /// Whose folder `path` is; `None` if it is nobody's yet. Takes no lock.
@@ -359,6 +367,18 @@ mod tests {
         dir.delete_partition(&partition, &identity).unwrap();
         assert!(dir.partitions().unwrap().folders.is_empty());
         assert!(list(&root.path().join("deleted")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn deletions_are_finished_by_the_next_start_which_nothing_loose_prevents() {
+        let root = tempfile::tempdir().unwrap();
+        drop(DataDir::open(root.path(), "c1", NODE).unwrap());
+        let deleted = root.path().join("deleted");
+        fs::create_dir(deleted.join("half")).unwrap();
+        fs::write(deleted.join("half").join("a.log"), b"x").unwrap();
+        fs::write(deleted.join("loose"), b"x").unwrap();
+        DataDir::open(root.path(), "c1", NODE).unwrap();
+        assert_eq!(list(&deleted).unwrap(), [deleted.join("loose")]);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -36,6 +37,8 @@ use crate::model::{Offset, Timestamp};
 const ENTRY_BYTES: usize = 32;
 /// First size of the file: one page, enough for half a MiB of log.
 const FILE_BYTES_MIN: usize = 4096;
+/// What is read of a file at a time.
+const READ_BYTES: usize = 256 << 10;
 /// Beside the count of frames before an item.
 const BEGINS_RUN: u32 = 1 << 31;
 
@@ -107,8 +110,14 @@ impl Index {
         let mut state = write(&self.state);
         if state.map.is_none() {
             state.map = match self.open_file() {
-                Ok(file) if file.metadata()?.len() >= ENTRY_BYTES as u64 => Some(map(&file)?),
-                Ok(_) => None,
+                Ok(file) if file.metadata()?.len() < ENTRY_BYTES as u64 => None,
+                Ok(file) if can_be_read(&file) => Some(map(&file)?),
+                Ok(_) => {
+                    let path = self.path.display();
+                    tracing::warn!(%path, "the disk no longer gives the index back: it is made again");
+                    std::fs::remove_file(&self.path)?;
+                    None
+                }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => None,
                 Err(e) => return Err(e),
             };
@@ -425,9 +434,38 @@ impl State {
     }
 }
 
+/// Whether the disk gives all of a file back: of a map, what it does not would end the process (SIGBUS).
+fn can_be_read(file: &File) -> bool {
+    let mut chunk = vec![0; READ_BYTES];
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut chunk, at) {
+            Ok(0) => return true,
+            Ok(count) => at += count as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+}
+
 #[allow(unsafe_code)]
 fn map(file: &File) -> io::Result<MmapMut> {
     // SAFETY: the file lies in a folder that this process has locked for itself; it is shrunk only by
     // `seal`, after the map is dropped. Its contents are data checked by CRC, not trusted.
     unsafe { MmapOptions::new().map_mut(file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_disk_does_not_give_back_is_not_mapped() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(can_be_read(&file));
+        file.set_len(READ_BYTES as u64 + 7).unwrap();
+        assert!(can_be_read(&file));
+        // Reads of page 0, which no process has, fail with EIO.
+        assert!(!can_be_read(&File::open("/proc/self/mem").unwrap()));
+    }
 }
