@@ -108,6 +108,9 @@ impl KafkaCode for PartitionError {
             Self::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
             Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             Self::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+            // Retriable, certainly not written, and the client asks who leads: an earlier batch may be at
+            // another node.
+            Self::Sequence(SequenceError::Unknown { .. }) => ErrorCode::NotLeaderOrFollower,
             Self::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
             // Retriable, and to an idempotent producer: "it may have been written".
             Self::Uncertain => ErrorCode::RequestTimedOut,

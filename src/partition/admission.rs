@@ -6,10 +6,13 @@
 //!
 //! **Invariant:** every [`Admission::admit`] that answered [`Verdict::Append`] is followed by exactly
 //! one [`Admission::settle`] for the same producer.
+//! **Invariant:** a producer that is not known and does not begin at sequence 0 is let in when it
+//! comes again ([`super::strangers`]).
 
 use std::collections::HashMap;
 
 use super::producer_state::{ProducerEntry, ProducerStates, SequenceError, Verdict};
+use super::strangers::Strangers;
 use crate::model::record_batch::BatchHeader;
 use crate::model::{Offset, ProducerId};
 
@@ -17,6 +20,7 @@ use crate::model::{Offset, ProducerId};
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     pending: HashMap<ProducerId, Pending>,
+    strangers: Strangers,
 }
 
 #[derive(Debug)]
@@ -49,7 +53,10 @@ impl Admission {
             return Ok(verdict);
         }
         let entry = match committed.get(id) {
-            None => ProducerEntry::first(header, base_offset),
+            None => {
+                self.strangers.admit(header)?;
+                ProducerEntry::first(header, base_offset)
+            }
             Some(known) => match known.check(header)? {
                 Verdict::Append => {
                     let mut entry = known.clone();
@@ -80,6 +87,7 @@ impl Admission {
     /// Forgets all proposals in flight: their outcome will be read from the log.
     pub(super) fn clear(&mut self) {
         self.pending.clear();
+        self.strangers.clear();
     }
 }
 
@@ -95,6 +103,21 @@ mod tests {
         header.producer_epoch = ProducerEpoch(0);
         header.base_sequence = sequence;
         header
+    }
+
+    #[test]
+    fn a_second_batch_does_not_overtake_the_first() {
+        let committed = ProducerStates::default();
+        let mut admission = Admission::default();
+        let mut admit = |sequence, at| admission.admit(&committed, &header(sequence), Offset(at));
+        // The first one was refused by the leader before.
+        for sequence in 1..=4 {
+            let refused = admit(sequence, 0).unwrap_err();
+            assert!(matches!(refused, SequenceError::Unknown { .. }), "{refused}");
+        }
+        for sequence in 0..=4 {
+            assert_eq!(admit(sequence, i64::from(sequence)), Ok(Verdict::Append));
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod sequencer;
 mod set;
 mod snapshot;
 mod state_machine;
+mod strangers;
 mod timestamps;
 
 #[cfg(test)]

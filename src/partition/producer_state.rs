@@ -5,8 +5,8 @@
 //! old leader would have.
 //!
 //! **Invariant:** [`ProducerStates::record`] is called once per committed batch, in log order.
-//! **Invariant:** a producer that is not known may begin with any sequence number (its state may
-//! have expired); a known one continues without a gap.
+//! **Invariant:** a known producer continues without a gap. One that is not known may begin anywhere, since
+//! its state may have expired; which batch a leader takes for its first is [`super::strangers`]' part.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -32,6 +32,18 @@ pub enum SequenceError {
         producer: ProducerId,
         /// The sequence that would have continued.
         expected: i32,
+        /// The sequence that came.
+        found: i32,
+    },
+    /// The producer is not known, and this is not its first batch: that one may be on its way. Sent
+    /// again, it is taken for the first.
+    #[error(
+        "producer {producer} is not known here and begins at sequence {found}: sent again, it is taken if \
+         nothing comes before it"
+    )]
+    Unknown {
+        /// Whose.
+        producer: ProducerId,
         /// The sequence that came.
         found: i32,
     },

@@ -4,6 +4,7 @@ mod catching_up;
 mod compacting;
 mod crash;
 mod deleting;
+mod first_batches;
 mod full;
 mod random;
 mod refilling;

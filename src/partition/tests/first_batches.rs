@@ -1,0 +1,40 @@
+//! Of a producer's first batches that go to two leaders none overtakes another.
+
+use super::*;
+
+fn is_unknown(answer: &Result<Offset, PartitionError>) -> bool {
+    matches!(answer, Err(PartitionError::Sequence(SequenceError::Unknown { .. })))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_one_is_refused_by_the_old_leader_and_the_second_asked_of_the_new_one() {
+    let mut nodes = Nodes::start(3).await;
+    let old = nodes.leader().await;
+    let to = nodes.0[(old + 1) % 3].id;
+    nodes.0[old].partition().group().transfer_leader(to).await.unwrap();
+    let new = nodes.leader().await;
+    assert_ne!(old, new);
+
+    let at_old = produce(nodes.0[old].partition(), idempotent(0)).await;
+    assert!(matches!(at_old, Err(PartitionError::NotLeader)), "{at_old:?}");
+    let leader = Arc::clone(nodes.0[new].partition());
+    for sequence in 1..=4 {
+        let early = produce(&leader, idempotent(sequence)).await;
+        assert!(is_unknown(&early), "{sequence}: {early:?}");
+    }
+    // The client sends again what was refused, the oldest first.
+    produce_all(&leader, 0..5).await;
+    assert_eq!(leader.high_watermark(), Offset(5));
+    nodes.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_known_to_an_earlier_log_goes_on_where_it_was() {
+    let mut nodes = Nodes::start(1).await;
+    nodes.leader().await;
+    let partition = Arc::clone(nodes.0[0].partition());
+    assert!(is_unknown(&produce(&partition, idempotent(700)).await));
+    produce_all(&partition, 700..705).await;
+    assert_eq!(produce(&partition, idempotent(704)).await.unwrap(), Offset(4), "a retry");
+    nodes.stop().await;
+}
