@@ -108,6 +108,7 @@ impl KafkaCode for PartitionError {
             Self::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
             Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             Self::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+            Self::Sequence(SequenceError::Duplicate { .. }) => ErrorCode::DuplicateSequenceNumber,
             // Retriable, certainly not written, and the client asks who leads: an earlier batch may be at
             // another node.
             Self::Sequence(SequenceError::Unknown { .. }) => ErrorCode::NotLeaderOrFollower,

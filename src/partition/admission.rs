@@ -50,6 +50,14 @@ impl Admission {
                 pending.entry.record(header, base_offset);
                 pending.in_flight += 1;
             }
+            if verdict == Verdict::Old {
+                let settled = committed.get(id).map(|known| known.check(header));
+                let is_committed = |verdict: &Verdict| *verdict != Verdict::Append;
+                return Ok(settled
+                    .and_then(Result::ok)
+                    .filter(is_committed)
+                    .unwrap_or(Verdict::Unsettled));
+            }
             return Ok(verdict);
         }
         let entry = match committed.get(id) {
@@ -131,6 +139,32 @@ mod tests {
             Ok(Verdict::Duplicate { base_offset: Offset(10), last_offset: Offset(10) })
         );
         assert!(admission.admit(&committed, &header(3), Offset(12)).is_err());
+    }
+
+    #[test]
+    fn an_old_batch_counts_as_appended_once_it_is_committed() {
+        let mut committed = ProducerStates::default();
+        let mut admission = Admission::default();
+        for sequence in 0..20 {
+            let at = Offset(i64::from(sequence));
+            let verdict = admission.admit(&committed, &header(sequence), at);
+            assert_eq!(verdict, Ok(Verdict::Append));
+        }
+        let mut retry = |committed: &ProducerStates| {
+            admission.admit(committed, &header(3), Offset(20)).unwrap()
+        };
+        assert_eq!(retry(&committed), Verdict::Unsettled);
+        for sequence in 0..20 {
+            let expected = match sequence {
+                0..=3 => Verdict::Unsettled,
+                4..=8 => Verdict::Duplicate { base_offset: Offset(3), last_offset: Offset(3) },
+                _ => Verdict::Old,
+            };
+            assert_eq!(retry(&committed), expected, "{sequence} are committed");
+            let mut next = header(sequence);
+            next.base_offset = Offset(i64::from(sequence));
+            committed.record(&next);
+        }
     }
 
     #[test]

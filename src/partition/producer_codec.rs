@@ -5,12 +5,14 @@
 //!   id i64 | epoch i16 | last timestamp i64 | batches u8, then for each, oldest first:
 //!     base sequence i32 | last sequence i32 | base offset i64 | last offset i64
 //! ```
+//! The first of six batches stands for all before the others.
+//!
 //! **Invariant:** equal states have equal bytes, and decoding gives the whole state back: a replica that
 //! began with a snapshot forgets silent producers at the same batch as one that read the whole log.
 
 use bytes::BufMut;
 
-use super::producer_state::{BATCHES_KEPT, ProducerEntry, ProducerStates, SeenBatch};
+use super::producer_state::{ProducerEntry, ProducerStates, SEEN_MAX, SeenBatch};
 use crate::model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// Reads big-endian numbers; `None` once the bytes are used up.
@@ -57,7 +59,7 @@ impl ProducerStates {
             out.put_i64(id.0);
             out.put_i16(entry.epoch.0);
             out.put_i64(entry.last_timestamp.0);
-            out.put_u8(u8::try_from(entry.batches.len()).expect("at most five batches"));
+            out.put_u8(u8::try_from(entry.batches.len()).expect("at most six batches"));
             for seen in &entry.batches {
                 out.put_i32(seen.base_sequence);
                 out.put_i32(seen.last_sequence);
@@ -78,7 +80,7 @@ impl ProducerStates {
             let epoch = ProducerEpoch(i16::from_be_bytes(input.take()?));
             let last_timestamp = Timestamp(input.i64()?);
             let [batches] = input.take()?;
-            if usize::from(batches) > BATCHES_KEPT {
+            if usize::from(batches) > SEEN_MAX {
                 return None;
             }
             let batches = (0..batches).map(|_| decode_batch(input)).collect::<Option<_>>()?;

@@ -1,4 +1,5 @@
-//! What a partition knows of each idempotent producer: its epoch and its last five batches.
+//! What a partition knows of each idempotent producer: its epoch, its last five batches, and where the
+//! gapless run began that they end.
 //!
 //! Kafka's `ProducerStateManager` and `ProducerAppendInfo`, as pure data. The state is a function of
 //! the committed log, so every replica holds the same one and a new leader answers a retry as the
@@ -13,8 +14,14 @@ use std::collections::{HashMap, VecDeque};
 use crate::model::record_batch::BatchHeader;
 use crate::model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
-/// Batches remembered per producer: a client has at most five requests in flight (KIP-98).
+/// Batches remembered one by one per producer: a client has at most five requests in flight (KIP-98).
 pub(super) const BATCHES_KEPT: usize = 5;
+/// And one in front of them that stands for all before.
+pub(super) const SEEN_MAX: usize = BATCHES_KEPT + 1;
+
+/// The most numbers that one entry stands for: numbers wrap, and those far behind must not look like those
+/// that come.
+const RUN_MAX: i32 = 1 << 30;
 
 /// How long a silent producer is remembered (Kafka's `producer.id.expiration.ms` default).
 const EXPIRATION_MS: i64 = 86_400_000;
@@ -32,6 +39,15 @@ pub enum SequenceError {
         producer: ProducerId,
         /// The sequence that would have continued.
         expected: i32,
+        /// The sequence that came.
+        found: i32,
+    },
+    /// The batch was appended, and nothing but that is remembered of it (Kafka: DUPLICATE_SEQUENCE_NUMBER,
+    /// which clients take for success without an offset).
+    #[error("the batch at sequence {found} of producer {producer} was appended a while ago")]
+    Duplicate {
+        /// Whose.
+        producer: ProducerId,
         /// The sequence that came.
         found: i32,
     },
@@ -71,6 +87,10 @@ pub(super) enum Verdict {
         /// Last offset of the original.
         last_offset: Offset,
     },
+    /// It was appended before those that are remembered one by one.
+    Old,
+    /// It was appended before some that are in flight, and may be so itself.
+    Unsettled,
 }
 
 /// Adds to a sequence number, which wraps from 2³¹−1 to 0.
@@ -78,7 +98,12 @@ fn sequence_after(sequence: i32, count: i32) -> i32 {
     ((i64::from(sequence) + i64::from(count)) & i64::from(i32::MAX)) as i32
 }
 
-/// One remembered batch.
+/// How far one sequence number is behind another.
+fn sequences_between(from: i32, to: i32) -> i32 {
+    to.wrapping_sub(from) & i32::MAX
+}
+
+/// One remembered batch, or several without a gap between their sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeenBatch {
     pub(super) base_sequence: i32,
@@ -87,10 +112,28 @@ pub(super) struct SeenBatch {
     pub(super) last_offset: Offset,
 }
 
+impl SeenBatch {
+    fn covers(&self, base_sequence: i32, last_sequence: i32) -> bool {
+        let reach = sequences_between(self.base_sequence, self.last_sequence);
+        let base = sequences_between(self.base_sequence, base_sequence);
+        base <= reach && sequences_between(self.base_sequence, last_sequence) <= reach
+    }
+
+    /// With those of `older`, which end where these begin, unless that would be too many.
+    fn joined_to(self, older: &Self) -> Self {
+        if sequences_between(older.base_sequence, self.last_sequence) >= RUN_MAX {
+            return self;
+        }
+        let Self { base_sequence, base_offset, .. } = *older;
+        Self { base_sequence, base_offset, ..self }
+    }
+}
+
 /// One producer's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProducerEntry {
     pub(super) epoch: ProducerEpoch,
+    /// Oldest first; of [`SEEN_MAX`] the first stands for all before the others.
     pub(super) batches: VecDeque<SeenBatch>,
     pub(super) last_timestamp: Timestamp,
 }
@@ -121,6 +164,12 @@ impl ProducerEntry {
                 last_offset: seen.last_offset,
             });
         }
+        // All of a run was appended, and Java's client may have missed the answers for a long time: while a
+        // request to a leader that is cut off waits for its time-out, its successor is sent new batches.
+        let oldest = self.batches.front().filter(|_| self.batches.len() == SEEN_MAX);
+        if oldest.is_some_and(|seen| seen.covers(header.base_sequence, last_sequence)) {
+            return Ok(Verdict::Old);
+        }
         match self.batches.back() {
             Some(seen) => in_order(header, sequence_after(seen.last_sequence, 1)),
             None => Ok(Verdict::Append),
@@ -133,8 +182,11 @@ impl ProducerEntry {
             self.epoch = header.producer_epoch;
             self.batches.clear();
         }
-        if self.batches.len() == BATCHES_KEPT {
-            self.batches.pop_front();
+        if self.batches.len() == SEEN_MAX
+            && let Some(oldest) = self.batches.pop_front()
+            && let Some(next) = self.batches.front_mut()
+        {
+            *next = next.joined_to(&oldest);
         }
         self.batches.push_back(SeenBatch {
             base_sequence: header.base_sequence,
@@ -249,13 +301,51 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_five_batches_count_as_retries() {
+    fn the_last_five_batches_are_known_by_their_offsets_and_older_ones_as_old() {
         let mut states = ProducerStates::default();
-        for i in 0..6 {
+        for i in 0..40 {
+            states.record(&header(0, 3 * i, 3, i64::from(100 + 3 * i)));
+        }
+        for i in 35..40 {
+            let (base_offset, last_offset) = (Offset(100 + 3 * i), Offset(102 + 3 * i));
+            let retry = check(&states, &header(0, 3 * i as i32, 3, 0));
+            assert_eq!(retry, Ok(Verdict::Duplicate { base_offset, last_offset }), "{i}");
+        }
+        for i in 0..35 {
+            assert_eq!(check(&states, &header(0, 3 * i, 3, 0)), Ok(Verdict::Old), "{i}");
+        }
+        assert!(check(&states, &header(0, 102, 6, 0)).is_err(), "old and remembered");
+        assert!(check(&states, &header(0, 123, 3, 0)).is_err(), "a gap");
+        assert_eq!(check(&states, &header(0, 120, 3, 0)), Ok(Verdict::Append));
+        assert_eq!(states.get(ProducerId(7)).unwrap().batches.len(), SEEN_MAX);
+    }
+
+    #[test]
+    fn what_came_before_the_first_that_was_appended_is_not_old() {
+        let mut states = ProducerStates::default();
+        for i in 10..30 {
             states.record(&header(0, i, 1, i64::from(i)));
         }
-        assert!(check(&states, &header(0, 0, 1, 0)).is_err());
-        assert!(matches!(check(&states, &header(0, 1, 1, 0)), Ok(Verdict::Duplicate { .. })));
+        assert_eq!(check(&states, &header(0, 10, 1, 0)), Ok(Verdict::Old));
+        assert!(check(&states, &header(0, 9, 1, 0)).is_err());
+        assert!(check(&states, &header(0, 9, 2, 0)).is_err());
+        states.record(&header(1, 0, 1, 50));
+        assert!(check(&states, &header(1, 15, 1, 0)).is_err(), "of an earlier epoch");
+    }
+
+    #[test]
+    fn old_sequences_wrap_and_do_not_reach_those_to_come() {
+        let mut states = ProducerStates::default();
+        let count = 1 << 27;
+        for i in 0..40 {
+            let base = ((i * i64::from(count)) & i64::from(i32::MAX)) as i32;
+            assert_eq!(check(&states, &header(0, base, count, 0)), Ok(Verdict::Append), "{i}");
+            states.record(&header(0, base, count, i * i64::from(count)));
+            let run = states.get(ProducerId(7)).unwrap().batches[0];
+            assert!(sequences_between(run.base_sequence, run.last_sequence) < RUN_MAX);
+        }
+        let old = ((33 * i64::from(count)) & i64::from(i32::MAX)) as i32;
+        assert_eq!(check(&states, &header(0, old, count, 0)), Ok(Verdict::Old));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::admission::Admission;
 use super::error::PartitionError;
-use super::producer_state::{ProducerStates, Verdict};
+use super::producer_state::{ProducerStates, SequenceError, Verdict};
 use crate::model::Offset;
 use crate::model::record_batch::BatchHeader;
 use crate::storage::Log;
@@ -214,6 +214,15 @@ impl Sequencer {
             }
             Ok(Verdict::Duplicate { base_offset, .. }) => {
                 self.answer_duplicate(base_offset, answer, admitted);
+                None
+            }
+            Ok(Verdict::Old) => {
+                let (producer, found) = (header.producer_id, header.base_sequence);
+                refuse(answer, SequenceError::Duplicate { producer, found }.into());
+                None
+            }
+            Ok(Verdict::Unsettled) => {
+                refuse(answer, PartitionError::Uncertain);
                 None
             }
             Ok(Verdict::Append) => {

@@ -12,8 +12,8 @@
 //! `RecordAccumulator.shouldStopDrainBatchesForPartition`, librdkafka's `rd_kafka_idemp_drain_toppar`.)
 //! So a batch that comes again is the oldest one that the client has.
 //!
-//! **Invariant:** who is refused here is remembered, and let in with the same batch the next time, as long as
-//! fewer than [`PRODUCERS_MAX`] others were refused since.
+//! **Invariant:** who is refused here is remembered, and let in with the same batch the next time, unless
+//! memory was full meanwhile ([`PRODUCERS_MAX`]): then all are asked once more.
 //! **Invariant:** it is memory of one leadership, never part of the replicated state.
 
 use std::collections::{HashMap, VecDeque};

@@ -1,4 +1,4 @@
-//! Of a producer's first batches that go to two leaders none overtakes another.
+//! A producer's batches that go to two leaders: none overtakes another, and none is taken twice or refused for ever.
 
 use super::*;
 
@@ -36,5 +36,23 @@ async fn who_was_known_to_an_earlier_log_goes_on_where_it_was() {
     assert!(is_unknown(&produce(&partition, idempotent(700)).await));
     produce_all(&partition, 700..705).await;
     assert_eq!(produce(&partition, idempotent(704)).await.unwrap(), Offset(4), "a retry");
+    nodes.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_whose_answer_was_lost_long_ago_is_known_to_be_there() {
+    let mut nodes = Nodes::start(3).await;
+    let old = nodes.leader().await;
+    produce(nodes.0[old].partition(), idempotent(0)).await.unwrap();
+    let to = nodes.0[(old + 1) % 3].id;
+    nodes.0[old].partition().group().transfer_leader(to).await.unwrap();
+    let leader = Arc::clone(nodes.0[nodes.leader().await].partition());
+    produce_all(&leader, 1..30).await;
+
+    let retry = produce(&leader, idempotent(0)).await;
+    let is_duplicate =
+        matches!(retry, Err(PartitionError::Sequence(SequenceError::Duplicate { found: 0, .. })));
+    assert!(is_duplicate, "{retry:?}");
+    assert_eq!(leader.high_watermark(), Offset(30));
     nodes.stop().await;
 }
