@@ -56,11 +56,18 @@ pub(crate) enum Standing {
 
 /// How a peer is seen, for [`Table::standing`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sight {
+pub(crate) enum Sight {
     /// Connected since then.
     Connected(Instant),
     Lost,
     Dead,
+}
+
+/// How all peers are seen at one moment: for a look over thousands of groups.
+pub(crate) struct Outlook {
+    me: NodeId,
+    /// A handful: one search through them is faster than a hash.
+    peers: Vec<(NodeId, Sight)>,
 }
 
 pub(crate) struct Leaderships {
@@ -160,6 +167,14 @@ impl Table {
     }
 }
 
+impl Outlook {
+    pub(crate) fn sight(&self, node: NodeId) -> Sight {
+        let seen = self.peers.iter().find(|(peer, _)| *peer == node);
+        // Else it is not in this cluster any more.
+        seen.map_or(Sight::Dead, |(_, sight)| *sight)
+    }
+}
+
 impl Leaderships {
     pub(crate) fn new(transport: &Arc<Transport>, succession: Arc<Notify>) -> Self {
         Self {
@@ -222,17 +237,31 @@ impl Leaderships {
         self.table().has_claims(node)
     }
 
-    /// Whether `group` is led, for this node's replica, which takes `leader` for its leader at `term`.
-    pub(crate) fn standing(&self, group: GroupId, leader: Option<NodeId>, term: u64) -> Standing {
-        let Some(transport) = self.transport.upgrade() else { return Standing::Unclear };
+    /// How the peers are seen now; `None` once the node has stopped.
+    pub(crate) fn outlook(&self) -> Option<Outlook> {
+        let transport = self.transport.upgrade()?;
         let dead = transport.timing().peer_dead();
-        let sight = |node| match transport.peer(node) {
-            // Not in this cluster any more.
-            None => Sight::Dead,
-            Some(peer) if peer.is_dead(dead) => Sight::Dead,
-            Some(peer) => peer.link().map_or(Sight::Lost, |link| Sight::Connected(link.since())),
-        };
-        self.table().standing(group, (leader, term), transport.me(), sight)
+        let mut peers = Vec::new();
+        for peer in transport.peers() {
+            let sight = if peer.is_dead(dead) {
+                Sight::Dead
+            } else {
+                peer.link().map_or(Sight::Lost, |link| Sight::Connected(link.since()))
+            };
+            peers.push((peer.id(), sight));
+        }
+        Some(Outlook { me: transport.me(), peers })
+    }
+
+    /// Whether `group` is led, for this node's replica, which takes `leader` for its leader at `term`.
+    pub(crate) fn standing(
+        &self,
+        outlook: &Outlook,
+        group: GroupId,
+        leader: Option<NodeId>,
+        term: u64,
+    ) -> Standing {
+        self.table().standing(group, (leader, term), outlook.me, |node| outlook.sight(node))
     }
 
     /// Whether a peer claims `group` in a later term than `term`.

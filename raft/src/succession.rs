@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::adapter::{VOTE, disable_lease};
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
-use crate::leadership::{Leaderships, Standing};
+use crate::leadership::{Leaderships, Sight, Standing};
 use crate::registry::Registry;
 use crate::status::GroupStatus;
 use crate::transport::Transport;
@@ -48,7 +48,7 @@ const UNDER_WAY_MAX: usize = 256;
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// The pause is so many times what the look took where that is longer, up to the maximum: looking must
 /// not become what a node of thousands of groups mostly does.
-const LOOK_PAUSE_FACTOR: u32 = 9;
+const LOOK_PAUSE_FACTOR: u32 = 19;
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// What the task works with.
@@ -164,7 +164,8 @@ impl Succession {
     /// Looks over all groups; when to look again where nothing wakes the task before.
     fn look(&self, watches: &mut HashMap<GroupId, Watch>) -> Option<Instant> {
         let mut next: Option<Instant> = None;
-        let before = std::mem::take(watches);
+        let outlook = self.leaderships.outlook()?;
+        let before = std::mem::replace(watches, HashMap::with_capacity(watches.len()));
         let (mut due_to_stand, mut under_way) = (Vec::new(), 0);
         let heartbeat = self.transport.timing().heartbeat();
         for group in self.registry.all() {
@@ -182,10 +183,10 @@ impl Succession {
                 }
                 continue;
             }
-            let standing = self.leaderships.standing(id, status.leader, status.term);
-            let me = self.transport.me();
-            let preferred = group.preferred();
-            let turn = || turn(id, me, preferred, &status, |node| self.is_dead(node));
+            let standing = self.leaderships.standing(&outlook, id, status.leader, status.term);
+            let (me, preferred) = (self.transport.me(), group.preferred());
+            let is_dead = |node| outlook.sight(node) == Sight::Dead;
+            let turn = || turn(id, me, preferred, &status, is_dead);
             let old = before.get(&id).copied();
             let of = (status.term, standing);
             let pace = Pace::of(&status, preferred);
@@ -223,11 +224,6 @@ impl Succession {
         }
         next
     }
-
-    fn is_dead(&self, node: NodeId) -> bool {
-        let dead = self.transport.timing().peer_dead();
-        self.transport.peer(node).is_none_or(|peer| peer.is_dead(dead))
-    }
 }
 
 /// Lets this replica vote for another than the leader of `term`.
@@ -252,7 +248,8 @@ pub(crate) async fn admit(leaderships: &Leaderships, group: &Group) -> bool {
     if status.is_leader {
         return !group.is_confirmed();
     }
-    match leaderships.standing(group.id(), status.leader, status.term) {
+    let Some(outlook) = leaderships.outlook() else { return false };
+    match leaderships.standing(&outlook, group.id(), status.leader, status.term) {
         Standing::Led | Standing::Unclear => false,
         Standing::Gone | Standing::Vacant => {
             disable_lease(group.raft(), status.term).await;
