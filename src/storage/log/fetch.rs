@@ -198,8 +198,8 @@ impl Log {
         let found = found.map_err(LogError::io("map", index.path()))?;
         let found = found.filter(|(entry, _)| entry.position > position);
         Ok(found.map(|(entry, next)| {
-            // Before the next entry less than its interval can fit.
-            let is_full = next.is_some_and(|next| next.position > furthest)
+            // Before the next entry, or the end, less than an interval can fit.
+            let is_full = next.map_or(end.position, |next| next.position) > furthest
                 && self.is_worth_little(self.0.options.index_interval_bytes as usize, want);
             let (position, cursor) = segment.start_at(Some(&entry));
             Leap { position, cursor, is_full }

@@ -142,7 +142,7 @@ fn a_log_is_read_from_its_start_to_its_end_without_a_look_at_it() {
         let nonsense = vec![0xff; path.metadata().unwrap().len() as usize];
         std::os::unix::fs::FileExt::write_all_at(&file, &nonsense, 0).unwrap();
     }
-    for want in [8 << 10, 1 << 20] {
+    for want in [8 << 10, 19_000, 1 << 20] {
         let (mut from, mut found) = (Offset(0), 0);
         while from < log.end_offset() {
             let got = slices_len(&log.slices(from, log.end_offset(), want, true).unwrap());
