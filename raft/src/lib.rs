@@ -66,6 +66,7 @@ mod lane;
 mod leadership;
 mod liveness;
 mod membership;
+mod net;
 mod node;
 mod options;
 mod port;
@@ -85,7 +86,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use blocking::blocking;
+pub use blocking::{apart, blocking};
 pub use futures_util::future::BoxFuture;
 
 pub use call::CallHandler;
@@ -97,6 +98,7 @@ pub use flushed::Flushed;
 pub use group::Group;
 pub use id::{ClusterId, GroupId, LogId, NodeId};
 pub use membership::{Membership, StoredMembership};
+pub use net::{Bound, Connect, Connection, Listener, Network};
 pub use node::RaftNode;
 pub use options::{Incoming, Limits, NodeOptions, Room, Timing};
 pub use port::{HardStateStore, LogPort, LogState, StateMachine};

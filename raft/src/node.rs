@@ -23,6 +23,7 @@ use crate::inbound::NodeInbound;
 use crate::incomplete::Incomplete;
 use crate::leadership::Leaderships;
 use crate::liveness;
+use crate::net::Bound;
 use crate::options::NodeOptions;
 use crate::port::{HardStateStore, LogPort, StateMachine};
 use crate::refill::Refiller;
@@ -57,7 +58,7 @@ impl RaftNode {
     /// Starts to listen for peers on `listener` and to dial them. Must run within a tokio runtime.
     pub async fn start(
         options: NodeOptions,
-        listener: std::net::TcpListener,
+        listener: impl Bound + 'static,
         hard: Arc<dyn HardStateStore>,
     ) -> Result<Self, RaftError> {
         options.validate()?;
@@ -76,7 +77,7 @@ impl RaftNode {
             room: options.room.clone(),
             runtime: Handle::current(),
         };
-        let started = transport.start(Arc::new(inbound), listener, &options.peers);
+        let started = transport.start(Arc::new(inbound), Box::new(listener), &options.peers);
         started.map_err(RaftError::Network)?;
         transport.io().spawn(liveness::run(transport.clone()));
         tokio::spawn(touch_on_peer_change(transport.clone(), leaderships.clone()));

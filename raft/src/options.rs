@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::entry::Entry;
 use crate::error::RaftError;
 use crate::id::{ClusterId, GroupId, NodeId};
+use crate::net::Network;
 
 /// Everything that a node needs to know.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct NodeOptions {
     /// Connections to peers are served by a thread of their own, so that nothing else delays heartbeats; if
     /// not, by the runtime that the node is started in, as a simulation needs it.
     pub has_io_thread: bool,
+    /// What peers are dialed in.
+    pub network: Network,
 }
 
 /// What a leader asks this node to append.
@@ -127,7 +130,8 @@ impl NodeOptions {
     /// Options with default timing and limits.
     pub fn new(node: NodeId, cluster: ClusterId, peers: BTreeMap<NodeId, String>) -> Self {
         let (timing, limits) = (Timing::default(), Limits::default());
-        Self { node, cluster, peers, timing, limits, room: None, has_io_thread: true }
+        let network = Network::default();
+        Self { node, cluster, peers, timing, limits, room: None, has_io_thread: true, network }
     }
 
     pub(crate) fn validate(&self) -> Result<(), RaftError> {

@@ -8,26 +8,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::handshake::{self, HelloError};
 use super::log_gate::LogGate;
 use super::switchboard::Transport;
+use crate::net::{Connection, Listener};
 
 /// Pause after a failed accept (out of file descriptors), which would otherwise spin.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs until the transport stops.
-pub(super) async fn run(transport: Arc<Transport>, listener: TcpListener) {
+pub(super) async fn run(transport: Arc<Transport>, listener: Box<dyn Listener>) {
     let mut stopped = transport.stopped();
     tokio::select! {
-        () = accept_all(&transport, &listener) => {}
+        () = accept_all(&transport, &*listener) => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
 }
 
-async fn accept_all(transport: &Arc<Transport>, listener: &TcpListener) {
+async fn accept_all(transport: &Arc<Transport>, listener: &dyn Listener) {
     let gate = Arc::new(LogGate::default());
     let hellos = Arc::new(Semaphore::new(transport.limits().hellos_max));
     loop {
@@ -53,11 +53,10 @@ async fn accept_all(transport: &Arc<Transport>, listener: &TcpListener) {
 async fn greet(
     transport: &Arc<Transport>,
     gate: &LogGate,
-    mut socket: TcpStream,
+    mut socket: Connection,
     from: SocketAddr,
 ) {
     let hello = async {
-        socket.set_nodelay(true)?;
         let known = |node| transport.peer(node).is_some();
         handshake::accept(&mut socket, &transport.identity(), known).await
     };

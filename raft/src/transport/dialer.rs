@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::handshake::{self, Acquaintance, HelloError};
 use super::log_gate::LogGate;
 use super::peer::Peer;
 use super::switchboard::Transport;
+use crate::net::Connection;
 use crate::wire::Purpose;
 
 /// Pauses between attempts: the first and the longest. The longest bounds how long a peer that
@@ -95,8 +95,10 @@ async fn keep_watch(transport: &Arc<Transport>, peer: &Arc<Peer>) {
         }
         let address = peer.address().borrow().clone();
         let next = Instant::now() + pause;
-        let knock =
-            tokio::time::timeout(transport.timing().connect(), TcpStream::connect(&address));
+        let knock = tokio::time::timeout(
+            transport.timing().connect(),
+            transport.network().connect(&address),
+        );
         if let Ok(Err(error)) = knock.await {
             note_refusal(transport, peer, &error.into());
         }
@@ -119,10 +121,9 @@ async fn dial(
     peer: &Peer,
     address: &str,
     purpose: Purpose,
-) -> Result<(TcpStream, Acquaintance), HelloError> {
+) -> Result<(Connection, Acquaintance), HelloError> {
     let greeted = async {
-        let mut socket = TcpStream::connect(address).await?;
-        socket.set_nodelay(true)?;
+        let mut socket = transport.network().connect(address).await?;
         let me = transport.identity();
         let acquaintance = handshake::dial(&mut socket, &me, peer.id(), purpose).await?;
         Ok((socket, acquaintance))

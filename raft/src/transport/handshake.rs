@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::codec::DecodeError;
 use crate::id::{ClusterId, NodeId};
+use crate::net::Connection;
 use crate::wire::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION, Purpose};
 
 /// A hello that led to no connection.
@@ -45,18 +45,18 @@ pub(super) struct Acquaintance {
     pub(super) patience: Duration,
 }
 
-async fn read_side(socket: &mut TcpStream) -> Result<(u16, bytes::Bytes), HelloError> {
+async fn read_side(socket: &mut Connection) -> Result<(u16, bytes::Bytes), HelloError> {
     let mut prefix = [0; Hello::PREFIX_LEN];
-    socket.read_exact(&mut prefix).await?;
+    socket.reader.read_exact(&mut prefix).await?;
     let (version, length) = Hello::prefix(&prefix)?;
     let mut rest = BytesMut::zeroed(length);
-    socket.read_exact(&mut rest).await?;
+    socket.reader.read_exact(&mut rest).await?;
     Ok((version, rest.freeze()))
 }
 
 /// Says hello to `to`; an error where it is not welcome there.
 pub(super) async fn dial(
-    socket: &mut TcpStream,
+    socket: &mut Connection,
     me: &Identity<'_>,
     to: NodeId,
     purpose: Purpose,
@@ -69,7 +69,7 @@ pub(super) async fn dial(
         purpose,
         cluster: me.cluster.to_string(),
     };
-    socket.write_all(&hello.to_bytes()).await?;
+    socket.writer.write_all(&hello.to_bytes()).await?;
     let (version, rest) = read_side(socket).await?;
     // What another version answers is not known, but for its head.
     if version != PROTOCOL_VERSION {
@@ -88,7 +88,7 @@ pub(super) async fn dial(
 
 /// Hears a hello of a node that `known` must know.
 pub(super) async fn accept(
-    socket: &mut TcpStream,
+    socket: &mut Connection,
     me: &Identity<'_>,
     known: impl Fn(NodeId) -> bool,
 ) -> Result<Acquaintance, HelloError> {
@@ -103,7 +103,7 @@ pub(super) async fn accept(
     let refusal = verdict.as_ref().err().cloned();
     let patience_ms = me.patience_ms();
     let answer = HelloAnswer { version: PROTOCOL_VERSION, from: me.node, patience_ms, refusal };
-    socket.write_all(&answer.to_bytes()).await?;
+    socket.writer.write_all(&answer.to_bytes()).await?;
     verdict.map_err(|(_, reason)| HelloError::Refused(reason))
 }
 

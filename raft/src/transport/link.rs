@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::peer::Peer;
@@ -196,7 +195,7 @@ impl Link {
         let _ = closed.wait_for(|closed| *closed).await;
     }
 
-    pub(super) async fn write_loop(&self, socket: tokio::net::tcp::OwnedWriteHalf) {
+    pub(super) async fn write_loop(&self, socket: impl AsyncWrite + Unpin) {
         let written = tokio::select! {
             written = self.queue.write_to(socket) => written,
             () = self.ended() => Ok(()),
@@ -209,7 +208,7 @@ impl Link {
 
     pub(super) async fn read_loop(
         &self,
-        mut socket: OwnedReadHalf,
+        mut socket: impl AsyncRead + Unpin,
         mut handler: Box<dyn FrameHandler>,
     ) {
         let read = tokio::select! {
@@ -228,7 +227,7 @@ impl Link {
 
     async fn read_frames(
         &self,
-        socket: &mut OwnedReadHalf,
+        socket: &mut (impl AsyncRead + Unpin),
         handler: &mut dyn FrameHandler,
     ) -> io::Result<()> {
         let invalid = |error: DecodeError| io::Error::new(io::ErrorKind::InvalidData, error);

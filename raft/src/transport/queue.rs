@@ -10,8 +10,7 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
-use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Bulk bytes taken per round, so that an urgent frame waits for no more than this.
@@ -119,7 +118,7 @@ impl SendQueue {
     }
 
     /// Writes frames until the queue is closed or the socket fails.
-    pub(crate) async fn write_to(&self, mut socket: OwnedWriteHalf) -> io::Result<()> {
+    pub(crate) async fn write_to(&self, mut socket: impl AsyncWrite + Unpin) -> io::Result<()> {
         let (mut round, mut pieces) = (Vec::new(), VecDeque::new());
         while self.take(&mut round).await.is_some() {
             for frame in &mut round {
@@ -134,7 +133,10 @@ impl SendQueue {
     }
 }
 
-async fn write_pieces(socket: &mut OwnedWriteHalf, pieces: &mut VecDeque<Bytes>) -> io::Result<()> {
+async fn write_pieces(
+    socket: &mut (impl AsyncWrite + Unpin),
+    pieces: &mut VecDeque<Bytes>,
+) -> io::Result<()> {
     while !pieces.is_empty() {
         let mut written = {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -15,6 +14,7 @@ use super::pace::Pace;
 use super::peer::Peer;
 use super::{acceptor, dialer};
 use crate::id::{ClusterId, NodeId};
+use crate::net::{Bound, Connection, Network};
 use crate::options::{Limits, NodeOptions, Timing};
 use crate::status::PeerStatus;
 
@@ -27,6 +27,7 @@ pub(crate) struct Transport {
     limits: Limits,
     pace: Arc<Pace>,
     io: IoThread,
+    network: Network,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
     statuses: watch::Sender<Statuses>,
     inbound: OnceLock<Arc<dyn Inbound>>,
@@ -43,6 +44,7 @@ impl Transport {
             limits: options.limits.clone(),
             pace: Pace::new(options.limits.catch_up_bytes_per_s),
             io: if options.has_io_thread { IoThread::start()? } else { IoThread::shared() },
+            network: options.network.clone(),
             peers: RwLock::default(),
             statuses: watch::Sender::new(Statuses::default()),
             inbound: OnceLock::new(),
@@ -55,13 +57,12 @@ impl Transport {
     pub(crate) fn start(
         self: &Arc<Self>,
         inbound: Arc<dyn Inbound>,
-        listener: std::net::TcpListener,
+        listener: Box<dyn Bound>,
         peers: &BTreeMap<NodeId, String>,
     ) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
         let listener = {
             let _here = self.io.handle().enter();
-            TcpListener::from_std(listener)?
+            listener.listen()?
         };
         assert!(self.inbound.set(inbound).is_ok(), "a transport starts once");
         for (node, address) in peers {
@@ -92,6 +93,11 @@ impl Transport {
     /// Where connections are served.
     pub(crate) fn io(&self) -> &IoThread {
         &self.io
+    }
+
+    /// What peers are dialed in.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
     }
 
     /// Turns to send old entries.
@@ -138,7 +144,7 @@ impl Transport {
     pub(super) fn attach(
         self: &Arc<Self>,
         peer: &Arc<Peer>,
-        socket: TcpStream,
+        socket: Connection,
         acquaintance: &Acquaintance,
     ) -> Arc<Link> {
         let link = Arc::new(Link::new(peer.clone(), acquaintance.purpose, &self.limits));
@@ -146,7 +152,7 @@ impl Transport {
             link.close();
             return link;
         }
-        let (reading, writing) = socket.into_split();
+        let Connection { reader: reading, writer: writing } = socket;
         peer.attach(link.clone(), acquaintance.patience);
         tracing::info!(peer = %peer.id(), purpose = ?link.purpose(), "peer connected");
         let inbound = self.inbound.get().expect("connections come after the start");
