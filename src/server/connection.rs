@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use super::dispatch::{Dispatcher, refuse};
@@ -19,12 +18,13 @@ use super::in_flight::{Admission, Answered, Slot};
 use super::listener::Shared;
 use super::reader::FrameReader;
 use super::response::ResponseWriter;
+use super::socket::Socket;
 use crate::handlers::{ConnectionState, Reply};
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
     shared: &Shared,
-    stream: &TcpStream,
+    stream: &dyn Socket,
     state: &ConnectionState,
     shutdown: watch::Receiver<bool>,
 ) -> End {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -14,6 +13,7 @@ use super::connection;
 use super::end::EndLog;
 use super::log_limit::LogLimit;
 use super::options::ServerOptions;
+use super::socket::{Listener, Socket};
 use super::stats::ServerStats;
 use crate::handlers::{ConnectionState, RequestHandler};
 
@@ -68,7 +68,7 @@ impl Server {
 
     /// Accepts connections until `shutdown` becomes true or loses its sender, then stops reading,
     /// lets requests in work finish, and returns when every connection is closed.
-    pub async fn serve(&self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+    pub async fn serve(&self, listener: impl Listener, mut shutdown: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         let mut backoff = BACKOFF_MIN;
         while !*shutdown.borrow_and_update() {
@@ -100,7 +100,7 @@ impl Server {
 
     fn accept(
         &self,
-        stream: TcpStream,
+        stream: Box<dyn Socket>,
         address: SocketAddr,
         shutdown: &watch::Receiver<bool>,
         connections: &mut JoinSet<()>,
@@ -117,8 +117,8 @@ impl Server {
         connections.spawn(async move {
             let shared = &open.0;
             let state = ConnectionState::new(address);
-            let end = match prepare(&stream) {
-                Ok(()) => connection::serve(shared, &stream, &state, shutdown).await,
+            let end = match stream.prepare() {
+                Ok(()) => connection::serve(shared, &*stream, &state, shutdown).await,
                 Err(error) => error.into(),
             };
             if shared.ends.log(address, &end) {
@@ -159,12 +159,6 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.stats.connections.subtract(1);
     }
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    // A client whose host vanished is noticed, also one that only waits.
-    Ok(rustix::net::sockopt::set_socket_keepalive(stream, true)?)
 }
 
 fn report_panic(ended: Result<(), tokio::task::JoinError>) {

@@ -19,8 +19,10 @@ mod log_limit;
 mod options;
 mod reader;
 mod response;
+mod socket;
 mod stats;
 
 pub use listener::Server;
 pub use options::ServerOptions;
+pub use socket::{Listener, Socket};
 pub use stats::ServerStats;

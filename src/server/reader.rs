@@ -9,12 +9,12 @@
 use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::end::End;
 use super::options::ServerOptions;
+use super::socket::Socket;
 use crate::protocol::{
     FrameError, FramePrefix, PREFIX_BYTES, RequestHeader, Stranger, frame_length,
 };
@@ -26,7 +26,7 @@ const LENGTH_BYTES: usize = 4;
 
 /// Reads frames of one connection.
 pub(super) struct FrameReader<'a> {
-    stream: &'a TcpStream,
+    stream: &'a dyn Socket,
     options: &'a ServerOptions,
     shutdown: watch::Receiver<bool>,
     buffer: Box<[u8]>,
@@ -39,7 +39,7 @@ pub(super) struct FrameReader<'a> {
 
 impl<'a> FrameReader<'a> {
     pub(super) fn new(
-        stream: &'a TcpStream,
+        stream: &'a dyn Socket,
         options: &'a ServerOptions,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
@@ -92,7 +92,7 @@ impl<'a> FrameReader<'a> {
         while frame.len() < length {
             let got = frame.len();
             let mut rest = (&mut frame).limit(length - got);
-            let read = match self.stream.try_read_buf(&mut rest) {
+            let read = match self.stream.try_read(&mut rest) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match self.readable(pace.next_check()).await {
                         Ok(()) => continue,
@@ -144,7 +144,7 @@ impl<'a> FrameReader<'a> {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         loop {
-            match self.stream.try_read(&mut self.buffer[self.end..]) {
+            match self.stream.try_read(&mut &mut self.buffer[self.end..]) {
                 Ok(read) => {
                     self.end += read;
                     return Ok(read);

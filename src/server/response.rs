@@ -5,16 +5,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::Buf;
-use rustix::net::{SendAncillaryBuffer, SendFlags};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::end::End;
+use super::socket::Socket;
 use crate::handlers::{Records, Response};
 use crate::protocol::Piece;
 
@@ -28,7 +25,7 @@ const QUEUE_BYTES: usize = 256 << 10;
 
 /// The output of one connection.
 pub(super) struct ResponseWriter<'a> {
-    stream: &'a TcpStream,
+    stream: &'a dyn Socket,
     stall_max: Duration,
     queue: VecDeque<Piece<Records>>,
     /// Bytes in `queue`.
@@ -41,7 +38,7 @@ pub(super) struct ResponseWriter<'a> {
 }
 
 impl<'a> ResponseWriter<'a> {
-    pub(super) fn new(stream: &'a TcpStream, stall_max: Duration) -> Self {
+    pub(super) fn new(stream: &'a dyn Socket, stall_max: Duration) -> Self {
         Self {
             stream,
             stall_max,
@@ -85,11 +82,14 @@ impl<'a> ResponseWriter<'a> {
         }
         while let Some(front) = self.queue.front_mut() {
             let written = match front {
-                Piece::Records(records) => {
-                    let stream = self.stream;
-                    let send = || records.send_to(stream.as_fd(), SENDFILE_BYTES_MAX);
-                    within(self.due, stream.async_io(Interest::WRITABLE, send)).await?
-                }
+                Piece::Records(records) => match send(self.stream, records, self.due).await? {
+                    Some(sent) => sent,
+                    None => {
+                        *front = Piece::Bytes(records.read()?);
+                        self.records -= 1;
+                        continue;
+                    }
+                },
                 Piece::Bytes(_) => self.write_bytes().await?,
             };
             if written == 0 {
@@ -115,8 +115,7 @@ impl<'a> ResponseWriter<'a> {
             }
             // A header waits for the records behind it.
             let more = count < self.queue.len() && count < SLICES_MAX;
-            let send = || send_slices(self.stream, &slices[..count], more);
-            match self.stream.try_io(Interest::WRITABLE, send) {
+            match self.stream.try_write(&slices[..count], more) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return Ok(other?),
             }
@@ -154,16 +153,26 @@ impl<'a> ResponseWriter<'a> {
     }
 
     fn cork(&mut self, on: bool) -> io::Result<()> {
-        rustix::net::sockopt::set_tcp_cork(self.stream, on)?;
+        self.stream.cork(on)?;
         self.is_corked = on;
         Ok(())
     }
 }
 
-/// `sendmsg(2)`; with `more`, bytes may wait for those of the next call.
-fn send_slices(stream: &TcpStream, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
-    let flags = SendFlags::NOSIGNAL | if more { SendFlags::MORE } else { SendFlags::empty() };
-    Ok(rustix::net::sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), flags)?)
+/// Sends some of `records`; `None` where they have to be read and written.
+async fn send(
+    stream: &dyn Socket,
+    records: &mut Records,
+    due: Instant,
+) -> Result<Option<usize>, End> {
+    loop {
+        match stream.try_send(records, SENDFILE_BYTES_MAX) {
+            None => return Ok(None),
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Some(sent) => return Ok(Some(sent?)),
+        }
+        within(due, stream.writable()).await?;
+    }
 }
 
 async fn within<T>(due: Instant, io: impl Future<Output = io::Result<T>>) -> Result<T, End> {
