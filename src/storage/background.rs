@@ -1,17 +1,16 @@
 //! Work on files that nobody waits for, on a thread of its own: what retention has freed is deleted, and
-//! files that will be needed are made.
+//! files that will be needed are made. Where there are [`Workers`], they do it.
 //!
 //! **Invariant:** a job is no promise: what it did not come to is made up for when the log is opened, or
 //! done by whoever needs it.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use super::locks::lock;
-
-type Job = Box<dyn FnOnce() + Send>;
+use super::workers::{Job, Workers};
 
 /// A job and when it is due.
 type Task = (Instant, Job);
@@ -20,11 +19,17 @@ type Task = (Instant, Job);
 #[derive(Default)]
 pub(super) struct Background {
     queue: Mutex<Option<mpsc::Sender<Task>>>,
+    workers: Option<Arc<dyn Workers>>,
     /// Jobs are done at once by whoever asks: a test wants the same order every time.
     inline: bool,
 }
 
 impl Background {
+    /// With a thread, unless `workers` are to do it.
+    pub(super) fn new(workers: Option<Arc<dyn Workers>>) -> Self {
+        Self { workers, ..Self::default() }
+    }
+
     /// Without a thread.
     #[cfg(test)]
     pub(super) fn inline() -> Self {
@@ -33,7 +38,7 @@ impl Background {
 
     /// Whether things are to be done one after the other, in the same order every time.
     pub(super) fn is_inline(&self) -> bool {
-        self.inline
+        self.inline || self.workers.is_some()
     }
 
     /// Does `job` soon, after those that were asked for before.
@@ -42,7 +47,7 @@ impl Background {
             job();
             return Ok(());
         }
-        self.send((Instant::now(), Box::new(job)))
+        self.at(Duration::ZERO, Box::new(job))
     }
 
     /// Does `job` when `time` is over and what is being done then is done; never if the last log is
@@ -52,10 +57,22 @@ impl Background {
         time: Duration,
         job: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        match Instant::now().checked_add(time) {
-            Some(due) if !self.inline => self.send((due, Box::new(job))),
-            // In some hundred years; or where nothing happens but what is asked for.
-            _ => Ok(()),
+        match self.inline {
+            // Nothing happens but what is asked for.
+            true => Ok(()),
+            false => self.at(time, Box::new(job)),
+        }
+    }
+
+    fn at(&self, time: Duration, job: Job) -> io::Result<()> {
+        match (&self.workers, Instant::now().checked_add(time)) {
+            (Some(workers), _) => {
+                workers.run_after(time, job);
+                Ok(())
+            }
+            (None, Some(due)) => self.send((due, job)),
+            // In some hundred years.
+            (None, None) => Ok(()),
         }
     }
 

@@ -43,6 +43,7 @@ mod sync_choice;
 mod syncer;
 mod verify;
 mod walker;
+mod workers;
 
 pub use data_dir::{DataDir, FoundPartitions, NodeIdentity, PartitionFolder, partitions_of};
 pub use data_dir_error::DataDirError;
@@ -66,3 +67,4 @@ pub use space::DiskSpace;
 pub use stable::{Found, Recovered, StableError, StableKey, StableStore, StableValue};
 pub use syncer::SyncDone;
 pub use verify::{Problem, VerifyRange, VerifyReport, verify_log_dir};
+pub use workers::{Job, Workers};

@@ -11,10 +11,12 @@ use super::background::Background;
 use super::cache::CacheBudget;
 use super::disk::{Disk, FatalHook, SystemDisk, abort_process};
 use super::idle_points::IdlePoints;
+use super::kv::{OpenStore, SledStore};
 use super::open_files::{OpenFiles, SparingDisk};
 use super::remover::{PurgedTotals, Remover};
 use super::space::DiskSpace;
 use super::syncer::{Syncer, VolumeSync};
+use super::workers::Workers;
 use crate::model::{Clock, SystemClock};
 
 /// Shared by the logs of a process. Clone shares it.
@@ -23,6 +25,7 @@ pub struct Storage {
     pub(super) syncer: Syncer,
     pub(super) cache: Arc<CacheBudget>,
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) store: Arc<dyn OpenStore>,
     pub(super) fatal: FatalHook,
     /// Number of the device whose logs may be synced all at once.
     pub(super) volume: Option<u64>,
@@ -49,6 +52,10 @@ pub struct StorageOptions {
     pub reserve_bytes: u64,
     /// Puts files on the disk.
     pub disk: Arc<dyn Disk>,
+    /// Does what is done apart from those who ask for it; without, threads do.
+    pub workers: Option<Arc<dyn Workers>>,
+    /// Opens the key-value store.
+    pub store: Arc<dyn OpenStore>,
     /// Called at the first write or sync that fails.
     pub fatal: FatalHook,
     /// Tells the age of segments whose records have no timestamps.
@@ -66,6 +73,8 @@ impl Default for StorageOptions {
             volume: None,
             reserve_bytes: 512 << 20,
             disk: Arc::new(SystemDisk),
+            workers: None,
+            store: Arc::new(SledStore),
             fatal: abort_process(),
             clock: Arc::new(SystemClock),
         }
@@ -86,16 +95,17 @@ impl Storage {
             let disk = Arc::clone(&disk);
             Arc::new(move || disk.sync_volume(&on))
         });
-        let background = Arc::new(Background::default());
+        let background = Arc::new(Background::new(options.workers.clone()));
         Self {
             idle_points: Arc::new(IdlePoints::new(sync.clone(), Arc::clone(&background))),
-            syncer: Syncer::new(options.sync_threads_max, sync),
+            syncer: Syncer::new(options.sync_threads_max, sync, options.workers),
             volume,
             cache: Arc::new(CacheBudget::new(options.cache_bytes_max)),
             remover: Arc::new(Remover::new(Arc::clone(&disk), Arc::clone(&background))),
             background,
             disk,
             open_files,
+            store: options.store,
             fatal: options.fatal,
             clock: options.clock,
             space: Arc::new(space),

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use super::locks::lock;
 use super::sync_choice::SyncChoice;
+use super::workers::Workers;
 
 /// Called once, on a sync thread, when what it waited for is on disk, or with the error. It must
 /// not block: others wait on the same thread.
@@ -78,6 +79,7 @@ struct Queue {
     work: Condvar,
     threads_max: usize,
     volume: Option<VolumeSync>,
+    workers: Option<Arc<dyn Workers>>,
 }
 
 #[derive(Default)]
@@ -102,13 +104,18 @@ enum Job {
 
 impl Syncer {
     /// A syncer that runs up to `threads_max` syncs at a time; with `volume`, also of all targets
-    /// at once.
-    pub(super) fn new(threads_max: usize, volume: Option<VolumeSync>) -> Self {
+    /// at once. `workers` do it in place of threads.
+    pub(super) fn new(
+        threads_max: usize,
+        volume: Option<VolumeSync>,
+        workers: Option<Arc<dyn Workers>>,
+    ) -> Self {
         let queue = Queue {
             state: Mutex::default(),
             work: Condvar::new(),
             threads_max: threads_max.max(1),
             volume,
+            workers,
         };
         Self(Arc::new(Handle(Arc::new(queue))))
     }
@@ -161,6 +168,11 @@ impl Queue {
         let on_volume = target.is_on_volume();
         let queue = if on_volume { &mut state.on_volume } else { &mut state.alone };
         queue.push_back(target);
+        if let Some(workers) = &self.workers {
+            drop(state);
+            let queue = Arc::clone(self);
+            return workers.sync(Box::new(move || queue.run_next()));
+        }
         if on_volume && state.volume_runs {
             // Its thread comes back for it.
             return;
@@ -187,10 +199,22 @@ impl Queue {
 
     fn run(self: Arc<Self>) {
         while let Some(job) = self.next() {
-            match job {
-                Job::One(target) => self.sync_one(target),
-                Job::Volume(targets) => self.sync_volume(targets),
-            }
+            self.run_job(job);
+        }
+    }
+
+    /// Does one job, if there is any: whoever was queued has asked for one.
+    fn run_next(self: Arc<Self>) {
+        let job = lock(&self.state).take(self.volume.is_some());
+        if let Some(job) = job {
+            self.run_job(job);
+        }
+    }
+
+    fn run_job(self: &Arc<Self>, job: Job) {
+        match job {
+            Job::One(target) => self.sync_one(target),
+            Job::Volume(targets) => self.sync_volume(targets),
         }
     }
 

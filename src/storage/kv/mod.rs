@@ -1,6 +1,6 @@
 //! A small ordered key-value store for state that can be got back: the copy of the metadata.
 //!
-//! It is sled 0.34, named nowhere else. Where its file is damaged it may go back to an older state without
+//! It is sled 0.34, named nowhere but in `sled_store`. Where its file is damaged it may go back to an older state without
 //! saying so; what must not be forgotten is kept in a [`StableStore`](super::StableStore). Four things
 //! about it are ours:
 //! - **Durability.** On Linux sled's `flush` ends in `sync_file_range(2)`, which neither flushes the
@@ -16,38 +16,26 @@
 //! together lives in one tree, under prefixed keys.
 
 mod error;
+mod sled_store;
+mod store;
 mod tree;
 mod unfinished;
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 pub use error::KvError;
-use rustix::fs::FallocateFlags;
-pub use tree::{Batch, Tree};
+pub use sled_store::SledStore;
+pub use store::{OpenStore, Pairs, Store, StoreTree};
+pub use tree::{Batch, Change, Tree};
 
-use super::ballast::Need;
+use super::Storage;
 use super::durable::Durable;
-use super::error::is_full;
 use super::locks::lock;
 use super::syncer::{SyncTarget, SyncTicket};
-use super::{Disk as _, Storage, SystemDisk};
-
-/// sled's page cache, bytes: its state is small, and is kept decoded by its users.
-const CACHE_BYTES: u64 = 1 << 20;
-/// sled's log segment, bytes. A quarter of it is the largest page that sled does not put into a file
-/// of its own, so smaller is slower; an open store costs about 1 MiB of memory with it.
-const SEGMENT_BYTES: usize = 512 << 10;
-
-/// What `st_blocks` counts in.
-const BLOCK_BYTES: u64 = 512;
-/// Blocks that the file has beyond its end, bytes: two of sled's segments.
-const AHEAD_BYTES: u64 = 2 * SEGMENT_BYTES as u64;
 
 /// The store. Clone shares it; the folder is locked until the last clone is gone.
 #[derive(Clone)]
@@ -68,9 +56,7 @@ struct Flush {
 
 struct Inner {
     dir: PathBuf,
-    db: sled::Db,
-    /// sled's file, for the `fdatasync` that it leaves out.
-    file: File,
+    store: Box<dyn Store>,
     storage: Storage,
 }
 
@@ -80,19 +66,15 @@ impl Kv {
     /// # Errors
     /// [`KvError::Locked`] when another process has it open; [`KvError::Damaged`]; [`KvError::Io`].
     pub fn open(dir: &Path, storage: &Storage) -> Result<Self, KvError> {
-        let db = open_with_room(dir, storage)?;
-        let io = |source| KvError::Io { dir: dir.to_owned(), source };
-        let file = SystemDisk.open_or_create(&dir.join("db")).map_err(io)?;
-        let inner = Inner { dir: dir.to_owned(), db, file, storage: storage.clone() };
-        inner.sync_names().map_err(io)?;
-        inner.take_room();
+        let store = storage.store.open(dir, storage)?;
+        let inner = Inner { dir: dir.to_owned(), store, storage: storage.clone() };
         Ok(Self { inner: Arc::new(inner), flush: Arc::default() })
     }
 
     /// Takes the room that writes will need; to be called now and then, since not every write is
     /// flushed. Costs a microsecond where it is there.
     pub fn take_room(&self) {
-        self.inner.take_room();
+        self.inner.store.take_room();
     }
 
     /// The tree called `name`, made if it is not there.
@@ -100,9 +82,7 @@ impl Kv {
     /// # Errors
     /// Of the file system, or damage.
     pub fn tree(&self, name: &str) -> Result<Tree, KvError> {
-        let tree =
-            self.inner.db.open_tree(name).map_err(|e| KvError::from_sled(&self.inner.dir, e))?;
-        Ok(Tree::new(tree, self.inner.dir.clone()))
+        Ok(Tree::new(self.inner.store.tree(name)?))
     }
 
     /// Every pair of the tree called `name`, which an older version used; `None` if it is not there.
@@ -110,7 +90,7 @@ impl Kv {
     /// # Errors
     /// Of the file system, or damage.
     pub fn old_tree(&self, name: &str) -> Result<Option<Vec<(Bytes, Bytes)>>, KvError> {
-        if !self.inner.db.tree_names().iter().any(|known| known == name.as_bytes()) {
+        if !self.inner.store.has_tree(name) {
             return Ok(None);
         }
         self.tree(name)?.iter().collect::<Result<_, _>>().map(Some)
@@ -121,8 +101,7 @@ impl Kv {
     /// # Errors
     /// Of the file system, or damage.
     pub fn remove_tree(&self, name: &str) -> Result<(), KvError> {
-        let removed = self.inner.db.drop_tree(name);
-        removed.map_err(|error| KvError::from_sled(&self.inner.dir, error))?;
+        self.inner.store.remove_tree(name)?;
         self.flush()
     }
 
@@ -155,44 +134,10 @@ impl Kv {
     }
 }
 
-/// Opens sled's database, which then writes a snapshot.
-fn open_with_room(dir: &Path, storage: &Storage) -> Result<sled::Db, KvError> {
-    let mut given = 0;
-    let db = loop {
-        match open_db(dir, storage) {
-            Err(KvError::Io { source, .. })
-                if is_full(&source) && storage.space.give(Need::GoOn) =>
-            {
-                given += 1;
-            }
-            opened => break opened,
-        }
-    };
-    if given > 0 {
-        // The snapshot before this one is gone, and left as much.
-        storage.space.take_back();
-    }
-    db
-}
-
-fn open_db(dir: &Path, storage: &Storage) -> Result<sled::Db, KvError> {
-    let io = |source| KvError::Io { dir: dir.to_owned(), source };
-    unfinished::remove(dir, &*storage.disk).map_err(io)?;
-    sled::Config::new()
-        .path(dir)
-        .cache_capacity(CACHE_BYTES)
-        .segment_size(SEGMENT_BYTES)
-        .mode(sled::Mode::LowSpace)
-        // Nothing is flushed behind our back: commits do it, and only they promise anything.
-        .flush_every_ms(None)
-        .open()
-        .map_err(|error| KvError::from_sled(dir, error))
-}
-
 impl Flush {
     fn run(&self, inner: &Inner) -> io::Result<()> {
         self.check()?;
-        inner.flush_once().inspect_err(|error| {
+        inner.store.flush().inspect_err(|error| {
             self.failed.store(true, Ordering::Release);
             (inner.storage.fatal)(&format!("flush {}", inner.dir.display()), error);
         })
@@ -203,48 +148,6 @@ impl Flush {
             return Err(io::Error::other("an earlier flush failed"));
         }
         Ok(())
-    }
-}
-
-impl Inner {
-    fn flush_once(&self) -> io::Result<()> {
-        self.db.flush().map_err(io::Error::from)?;
-        self.storage.disk.sync_data(&self.file)?;
-        // Values too large for a segment go to files of their own, which sled does not sync at all.
-        if std::fs::read_dir(self.dir.join("blobs"))?.next().is_some() {
-            rustix::fs::syncfs(&self.file)?;
-        }
-        self.take_room();
-        Ok(())
-    }
-
-    /// Where there is none, the file goes without: it may have enough.
-    fn take_room(&self) {
-        while let Err(error) = self.allocate_ahead() {
-            if !is_full(&error) || !self.storage.space.give(Need::GoOn) {
-                tracing::debug!(%error, dir = %self.dir.display(), "no room is taken ahead");
-                return;
-            }
-        }
-    }
-
-    fn allocate_ahead(&self) -> io::Result<()> {
-        let found = self.file.metadata()?;
-        if found.blocks() * BLOCK_BYTES >= found.len() + AHEAD_BYTES / 2 {
-            return Ok(());
-        }
-        let upto = found.len() + AHEAD_BYTES;
-        // sled knows its file's length, which so stays as it is.
-        Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, upto)?)
-    }
-
-    /// Makes the names of sled's files and of the folder durable.
-    fn sync_names(&self) -> io::Result<()> {
-        self.storage.disk.sync_dir(&self.dir)?;
-        match self.dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            Some(parent) => self.storage.disk.sync_dir(parent),
-            None => Ok(()),
-        }
     }
 }
 
