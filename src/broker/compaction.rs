@@ -73,7 +73,7 @@ impl Compactor {
     async fn dirtiest(&self, refused: &mut Refused) -> Option<Arc<Partition>> {
         let this = self.clone();
         let mut known = std::mem::take(refused);
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = jackdaw_raft::apart(move || {
             let found = this.look(&mut known);
             (found, known)
         });
@@ -119,7 +119,7 @@ impl Compactor {
     ) -> bool {
         let began = Instant::now();
         let (this, stop, one) = (self.clone(), Arc::clone(stop), Arc::clone(&partition));
-        let ran = tokio::task::spawn_blocking(move || {
+        let ran = jackdaw_raft::apart(move || {
             let mut pace = Pace::new(this.bytes_per_second);
             let here = || this.partitions.get(key(&one).0, key(&one).1);
             let stays = || here().is_some_and(|other| Arc::ptr_eq(&one, &other));

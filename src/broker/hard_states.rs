@@ -92,7 +92,7 @@ impl HardStates {
             self.moved.notified().await;
             tokio::time::sleep(CHECKPOINT_EVERY).await;
             let states = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || states.checkpoint()).await {
+            match jackdaw_raft::apart(move || states.checkpoint()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "commit positions cannot be written"),
                 Err(error) => tracing::warn!(%error, "commit positions cannot be written"),

@@ -15,12 +15,15 @@ mod options;
 mod quarantine;
 mod reconciler;
 mod retention;
+mod surroundings;
 mod unknown_folders;
 mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use node::serve;
+pub use listeners::Listeners;
+pub use node::{Node, serve};
+pub use surroundings::{Bind, Surroundings};
 pub use verify::{Checked, CheckedPartition, verify};
 
 /// Locks state that stays consistent even if a holder panicked.

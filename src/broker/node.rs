@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use jackdaw_raft::{
-    ClusterId, GroupId, HardStateStore, LogPort as _, NodeId, NodeOptions, RaftNode, Room, Timing,
+    Bound, ClusterId, GroupId, HardStateStore, LogPort as _, NodeId, NodeOptions, RaftNode, Room,
+    Timing,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -29,13 +30,14 @@ use super::options;
 use super::quarantine::Troubles;
 use super::reconciler::{OPENING_MAX, Reconciler};
 use super::retention::Retention;
+use super::surroundings::Surroundings;
 use crate::admin;
 use crate::config::{NodeConfig, StorageConfig};
 use crate::group::{Coordinator, CoordinatorParts, MonotonicTicks, Term};
 use crate::handlers::{Context, Dispatcher, MetadataContext, Rooms, SessionCache};
 use crate::metadata::{BrokerRegistration, KvPairs, Metadata, MetadataLog, MetadataOptions};
 use crate::metrics::Metrics;
-use crate::model::{Clock, SystemClock};
+use crate::model::Clock;
 use crate::partition::{self, PartitionSet, PurgeSender};
 use crate::server::Server;
 use crate::storage::kv::Kv;
@@ -53,7 +55,7 @@ const FETCH_SESSIONS: usize = 1_000;
 pub fn serve(config: NodeConfig) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let node = Node::start(config).await?;
+        let node = Node::start(config, Surroundings::default()).await?;
         stop_signal().await?;
         node.stop().await;
         Ok(())
@@ -80,13 +82,13 @@ struct Disk {
     metadata_log: Arc<MetadataLog>,
 }
 
-/// A running node.
 /// Longest wait for the cluster's metadata before clients are served.
 const KNOWN_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks at the free space of the data folder's volume.
 const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
-struct Node {
+/// A running node; [`Node::stop`] ends it.
+pub struct Node {
     disk: Disk,
     raft: RaftNode,
     partitions: Arc<PartitionSet>,
@@ -100,9 +102,9 @@ struct Node {
 impl Disk {
     /// Opens everything under the data folder. Blocks. Nothing that an attempt left behind keeps the next
     /// one from succeeding.
-    fn open(config: &NodeConfig) -> Result<Self> {
+    fn open(config: &NodeConfig, surroundings: &Surroundings) -> Result<Self> {
         let data_dir = DataDir::open(&config.data_dir, &config.cluster, config.node_id)?;
-        let storage = Storage::new(options::storage(config));
+        let storage = Storage::new(options::storage(config, surroundings.storage.clone()));
         let kv = Kv::open(&data_dir.kv_dir(), &storage)?;
         let hard_states = HardStates::open(&data_dir, &storage, &kv)?;
         let metadata_log = open_metadata_log(config, &data_dir, &storage, &kv, &*hard_states)?;
@@ -117,10 +119,10 @@ impl Disk {
 }
 
 /// Opens everything under the data folder; on a disk without any room, once there is some.
-async fn open_disk(config: &NodeConfig) -> Result<Disk> {
+async fn open_disk(config: &NodeConfig, surroundings: &Surroundings) -> Result<Disk> {
     let mut is_waiting = false;
     loop {
-        let opened = tokio::task::block_in_place(|| Disk::open(config));
+        let opened = jackdaw_raft::blocking(|| Disk::open(config, surroundings));
         match opened {
             Err(error) if is_full(&error) => {
                 if !is_waiting {
@@ -149,13 +151,17 @@ fn is_full(error: &anyhow::Error) -> bool {
 }
 
 impl Node {
-    async fn start(config: NodeConfig) -> Result<Self> {
+    /// Starts a node, which then runs in tasks of this runtime.
+    ///
+    /// # Errors
+    /// One sentence that says why the node cannot start.
+    pub async fn start(config: NodeConfig, surroundings: Surroundings) -> Result<Self> {
         let config = descriptors::shared_out(config);
-        let listeners = Listeners::bind(&config.listeners).await?;
+        let listeners = surroundings.bind.bind(&config.listeners).await?;
         let registration = registration(&config, &listeners)?;
-        let disk = open_disk(&config).await?;
+        let disk = open_disk(&config, &surroundings).await?;
         let partitions = Arc::<PartitionSet>::default();
-        let raft = start_raft(&config, &disk, &partitions, listeners.peer).await?;
+        let raft = start_raft(&config, &surroundings, &disk, &partitions, listeners.peer).await?;
         let metadata = open_metadata(&config, &disk, &raft).await?;
         let mut node = Self {
             disk,
@@ -171,8 +177,9 @@ impl Node {
         let (rounds, reconciled) = watch::channel(0);
         let registered = node.register(&metadata, &registration);
         let metrics = Arc::new(Metrics::new(config.node_id.0));
-        let purges = node.retain(&config, &metrics);
-        node.compact(&config, &metrics);
+        let clock = surroundings.clock;
+        let purges = node.retain(&config, &metrics, &clock);
+        node.compact(&config, &metrics, &clock);
         let reconciler = Reconciler {
             broker: config.node_id,
             metadata: metadata.clone(),
@@ -192,7 +199,7 @@ impl Node {
         };
         node.tasks.push(tokio::spawn(reconciler.run()));
 
-        let context = node.context(&config, &metadata, registration, Arc::clone(&metrics));
+        let context = node.context(&config, &metadata, registration, Arc::clone(&metrics), clock);
         let server = Server::new(options::server(&config), Arc::new(Dispatcher::new(context)));
         let stopping = node.stopping.subscribe();
         let (kafka, serving) = (listeners.kafka, server.clone());
@@ -216,7 +223,9 @@ impl Node {
             reconciled,
         };
         node.watch_space();
-        node.serve_admin(listeners.admin, backend, metrics);
+        if let Some(listener) = listeners.admin {
+            node.serve_admin(listener, backend, metrics);
+        }
         tracing::info!(
             node = %config.node_id,
             kafka = %config.listeners.kafka,
@@ -234,7 +243,7 @@ impl Node {
         self.tasks.push(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SPACE_INTERVAL).await;
-                tokio::task::block_in_place(|| {
+                jackdaw_raft::blocking(|| {
                     space.tend();
                     kv.take_room();
                 });
@@ -243,11 +252,16 @@ impl Node {
     }
 
     /// Deletes old records; where partitions say that they have some to purge.
-    fn retain(&mut self, config: &NodeConfig, metrics: &Arc<Metrics>) -> PurgeSender {
+    fn retain(
+        &mut self,
+        config: &NodeConfig,
+        metrics: &Arc<Metrics>,
+        clock: &Arc<dyn Clock>,
+    ) -> PurgeSender {
         let retention = Retention {
             interval: Duration::from_millis(config.storage.retention_check_interval_ms),
             partitions: Arc::clone(&self.partitions),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(clock),
             storage: self.disk.storage.clone(),
             metrics: Arc::clone(metrics),
         };
@@ -258,7 +272,7 @@ impl Node {
     }
 
     /// Compacts the logs of topics that ask for it.
-    fn compact(&mut self, config: &NodeConfig, metrics: &Arc<Metrics>) {
+    fn compact(&mut self, config: &NodeConfig, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) {
         let StorageConfig { compaction_map_bytes, compaction_bytes_per_second, .. } =
             config.storage;
         let compactor = Compactor {
@@ -266,7 +280,7 @@ impl Node {
             map_bytes_max: usize::try_from(compaction_map_bytes).unwrap_or(usize::MAX),
             bytes_per_second: compaction_bytes_per_second,
             partitions: Arc::clone(&self.partitions),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(clock),
             metrics: Arc::clone(metrics),
         };
         self.tasks.push(tokio::spawn(compactor.run()));
@@ -297,9 +311,9 @@ impl Node {
         metadata: &Metadata,
         registration: BrokerRegistration,
         metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
     ) -> Context {
         let groups = MetadataGroups(metadata.clone());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let coordinator = Coordinator::new(CoordinatorParts {
             options: options::groups(config),
             store: Arc::new(groups.clone()),
@@ -353,7 +367,8 @@ impl Node {
         }));
     }
 
-    async fn stop(self) {
+    /// Stops in order: leaderships are handed over, requests answered, files closed.
+    pub async fn stop(self) {
         // Clients are told who leads now while they can still be answered.
         self.raft.hand_over(HAND_OVER_MAX).await;
         self.stopping.send_replace(true);
@@ -392,13 +407,12 @@ async fn known(mut registered: watch::Receiver<bool>, mut reconciled: watch::Rec
 }
 
 fn registration(config: &NodeConfig, listeners: &Listeners) -> Result<BrokerRegistration> {
-    let kafka = listeners.kafka.local_addr()?;
-    let admin = listeners.admin.local_addr()?;
+    let admin = listeners.admin.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
     Ok(BrokerRegistration {
         id: config.node_id,
         host: config.listeners.advertised_host.clone(),
-        port: config.listeners.advertised_port.unwrap_or(kafka.port()),
-        admin: Some((admin.ip().to_string(), admin.port())),
+        port: config.listeners.advertised_port.unwrap_or(listeners.kafka_address.port()),
+        admin: admin.map(|admin| (admin.ip().to_string(), admin.port())),
         rack: None,
         incarnation: rand::random(),
     })
@@ -406,9 +420,10 @@ fn registration(config: &NodeConfig, listeners: &Listeners) -> Result<BrokerRegi
 
 async fn start_raft(
     config: &NodeConfig,
+    surroundings: &Surroundings,
     disk: &Disk,
     partitions: &Arc<PartitionSet>,
-    listener: tokio::net::TcpListener,
+    listener: Box<dyn Bound>,
 ) -> Result<RaftNode> {
     let peers = config.nodes.iter().map(|(id, node)| (NodeId(id.0 as u64), node.peer.clone()));
     let cluster = ClusterId::new(config.cluster.clone()).context("the cluster's name is empty")?;
@@ -420,6 +435,8 @@ async fn start_raft(
             || space.has_room_for_replication()
             || partitions.upgrade().is_some_and(|all| partition::fits_full_disk(&all, incoming))
     }));
+    raft.network = surroundings.network.clone();
+    raft.has_io_thread = surroundings.has_threads;
     raft.timing = Timing {
         heartbeat_ms: config.raft.heartbeat_ms,
         peer_dead_ms: config.raft.peer_dead_ms,
@@ -428,9 +445,7 @@ async fn start_raft(
     };
     raft.limits.catch_up_bytes_per_s = config.raft.catch_up_bytes_per_s;
     let hard_states = disk.hard_states.clone();
-    RaftNode::start(raft, listener.into_std()?, hard_states)
-        .await
-        .context("the Raft node cannot start")
+    RaftNode::start(raft, listener, hard_states).await.context("the Raft node cannot start")
 }
 
 /// Opens the metadata group's log; one that is damaged, or begins behind the copy of the metadata, is set

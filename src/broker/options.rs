@@ -10,13 +10,15 @@ use crate::metadata::{BrokerRegistration, TopicDefaults};
 use crate::server::ServerOptions;
 use crate::storage::{LogOptions, RollLimits, StorageOptions};
 
-pub(super) fn storage(config: &NodeConfig) -> StorageOptions {
+/// `under` gives the disk and what belongs to it.
+pub(super) fn storage(config: &NodeConfig, under: StorageOptions) -> StorageOptions {
     StorageOptions {
         cache_bytes_max: usize::try_from(config.storage.cache_bytes).unwrap_or(usize::MAX),
-        volume: Some(config.data_dir.clone()),
+        // Threads share a sync of the volume; whoever works in their place does not.
+        volume: under.workers.is_none().then(|| config.data_dir.clone()),
         reserve_bytes: config.storage.reserve_bytes,
         open_segments_max: config.storage.open_segments_max,
-        ..StorageOptions::default()
+        ..under
     }
 }
 

@@ -115,7 +115,7 @@ impl Reconciler {
             bail!("{reason}; it has been got back {before} times: look at the disk, then restart");
         }
         let (data_dir, why) = (Arc::clone(&self.data_dir), reason.clone());
-        tokio::task::spawn_blocking(move || data_dir.set_aside(&dir, &why)).await??;
+        jackdaw_raft::apart(move || data_dir.set_aside(&dir, &why)).await??;
         let (name, set_aside) = (assigned.name.clone(), before + 1);
         let trouble = Trouble { name, reason, is_out: false, may_pass: false, set_aside };
         lock(&self.troubles).insert(key, trouble);

@@ -129,7 +129,7 @@ impl Reconciler {
     /// runs by now, and whatever was deleted with its topic is gone.
     async fn set_unknown_folders_aside(&self, image: &Arc<MetadataImage>) {
         let (data_dir, image) = (Arc::clone(&self.data_dir), Arc::clone(image));
-        let moved = tokio::task::spawn_blocking(move || set_aside_unknown(&data_dir, &image));
+        let moved = jackdaw_raft::apart(move || set_aside_unknown(&data_dir, &image));
         if let Err(error) = moved.await {
             tracing::warn!(%error, "unknown folders stay where they are");
         }
@@ -314,7 +314,7 @@ impl Reconciler {
         let dir = self.data_dir.partition_dir(name);
         let _permit = self.opening.acquire().await?;
         // Opening checks the log's end and goes over what it holds, which may read many megabytes.
-        let opened = tokio::task::spawn_blocking(move || {
+        let opened = jackdaw_raft::apart(move || {
             // A topic of the same name was deleted while this node was away: its records are not ours
             // to serve, nor to remove.
             let found = if dir.exists() { read_identity(&dir)? } else { None };
@@ -366,8 +366,7 @@ impl Reconciler {
         let data_dir = Arc::clone(&self.data_dir);
         let removed = name.clone();
         let identity = self.identity(partition.topic_id(), name.partition);
-        let removal =
-            tokio::task::spawn_blocking(move || data_dir.delete_partition(&removed, &identity));
+        let removal = jackdaw_raft::apart(move || data_dir.delete_partition(&removed, &identity));
         match removal.await {
             Ok(Ok(())) => tracing::info!(partition = %name, "deleted with its topic"),
             Ok(Err(error)) => tracing::warn!(partition = %name, %error, "files cannot be removed"),

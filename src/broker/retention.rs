@@ -62,7 +62,7 @@ impl Retention {
     /// Those of `slice` whose logs are to begin later.
     async fn look(&self, slice: Vec<Arc<Partition>>) -> Vec<(Arc<Partition>, RetainFrom)> {
         let now = self.clock.now();
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = jackdaw_raft::apart(move || {
             let mut expired = Vec::new();
             for partition in slice {
                 match partition.expired(now) {
