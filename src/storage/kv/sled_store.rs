@@ -23,9 +23,9 @@ const CACHE_BYTES: u64 = 1 << 20;
 const SEGMENT_BYTES: usize = 512 << 10;
 
 /// What `st_blocks` counts in.
-const BLOCK_BYTES: u64 = 512;
+pub(super) const BLOCK_BYTES: u64 = 512;
 /// Blocks that the file has beyond its end, bytes: two of sled's segments.
-const AHEAD_BYTES: u64 = 2 * SEGMENT_BYTES as u64;
+pub(super) const AHEAD_BYTES: u64 = 2 * SEGMENT_BYTES as u64;
 
 /// Opens sled.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,8 +1,11 @@
 //! Tests of the store.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::sled_store::{AHEAD_BYTES, BLOCK_BYTES};
 use super::*;
 use crate::storage::{Disk, StorageOptions, SystemDisk};
 
