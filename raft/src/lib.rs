@@ -66,6 +66,7 @@ mod lane;
 mod leadership;
 mod liveness;
 mod membership;
+mod mutant;
 mod net;
 mod node;
 mod options;

@@ -13,6 +13,7 @@ use crate::group;
 use crate::group::{GroupStore, Loaded, StoreError, Term, TopicLookup};
 use crate::metadata::record;
 use crate::metadata::{Command, CommandReply, Metadata, MetadataError, Refusal};
+use crate::model::mutant;
 use crate::model::{TopicId, TopicPartition};
 
 /// Longest wait for a write; longer than an election, so that only a lost quorum runs into it.
@@ -95,6 +96,10 @@ impl GroupStore for MetadataGroups {
     ) -> BoxFuture<'static, Result<(), StoreError>> {
         let commits = batch.into_iter().map(commit_out).collect();
         let write = self.clone().write(term, Command::CommitOffsets(commits));
+        if mutant::is_on("offset-commit-not-awaited") {
+            drop(tokio::spawn(write));
+            return Box::pin(async { Ok(()) });
+        }
         Box::pin(async move { write.await.map(drop) })
     }
 

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 
 use super::lock;
 use crate::metadata::partition_group;
+use crate::model::mutant;
 use crate::storage::kv::Kv;
 use crate::storage::{
     DataDir, Found, Recovered, StableError, StableKey, StableStore, StableValue, Storage,
@@ -124,6 +125,9 @@ impl HardStates {
         changes: impl IntoIterator<Item = (StableKey, Option<StableValue>)>,
     ) -> BoxFuture<'static, io::Result<()>> {
         self.store.apply(changes);
+        if mutant::is_on("vote-not-synced") {
+            return Box::pin(async { Ok(()) });
+        }
         Box::pin(self.store.durable())
     }
 
@@ -233,6 +237,9 @@ impl HardStateStore for HardStates {
     }
 
     fn save_vote(&self, group: GroupId, vote: Vote) -> BoxFuture<'static, io::Result<()>> {
+        if mutant::is_on("vote-forgotten") {
+            return self.save([]);
+        }
         self.save([(key(group, VOTE), Some(StableValue::new(&vote.to_bytes())))])
     }
 

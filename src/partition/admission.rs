@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use super::producer_state::{ProducerEntry, ProducerStates, SequenceError, Verdict};
 use super::strangers::Strangers;
+use crate::model::mutant;
 use crate::model::record_batch::BatchHeader;
 use crate::model::{Offset, ProducerId};
 
@@ -70,6 +71,9 @@ impl Admission {
                     let mut entry = known.clone();
                     entry.record(header, base_offset);
                     entry
+                }
+                _ if mutant::is_on("duplicates-admitted") => {
+                    ProducerEntry::first(header, base_offset)
                 }
                 duplicate => return Ok(duplicate),
             },

@@ -26,7 +26,9 @@ use super::lock;
 use super::sequencer::{Answer, AppendContext};
 use super::state_machine::PartitionMachine;
 use crate::model::Offset;
+use crate::model::mutant;
 use crate::model::record_batch::BatchHeader;
+use crate::storage::SyncDone;
 use crate::storage::{EntryBody, EntryId, Log, LogEntry};
 
 /// The log port of one partition.
@@ -86,7 +88,8 @@ impl PartitionLog {
         }
         if let Some(context) = append_context(data.context.as_ref()) {
             let answer = lock(&context.on_local_sync).take();
-            if context.expected != *end || context.term != term {
+            let is_elsewhere = context.expected != *end || context.term != term;
+            if is_elsewhere && !mutant::is_on("misplaced-append-kept") {
                 if let Some(answer) = answer {
                     drop(answer.send(Err(PartitionError::NotLeader)));
                 }
@@ -168,14 +171,20 @@ impl LogPort for PartitionLog {
             entries = rest;
         }
         self.append_run(&entries)?;
-        self.log.confirm(Box::new(move |result| {
+        let done: SyncDone = Box::new(move |result| {
             if result.is_ok() {
                 for (answer, base) in answers {
                     drop(answer.send(Ok(base)));
                 }
             }
             flushed.done(result);
-        }));
+        });
+        if mutant::is_on("ack-before-sync") {
+            self.log.sync(Box::new(drop));
+            done(Ok(()));
+        } else {
+            self.log.confirm(done);
+        }
         Ok(())
     }
 

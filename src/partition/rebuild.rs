@@ -13,6 +13,7 @@ use super::command::Command;
 use super::producer_state::ProducerStates;
 use super::snapshot::PartitionSnapshot;
 use crate::model::Offset;
+use crate::model::mutant;
 use crate::storage::{EntryBody, EntryId, HistoryItem, Log, LogError};
 
 /// What opening a replica finds.
@@ -61,7 +62,10 @@ impl Rebuilt {
             applied,
             membership: membership_at(log, next, snapshot.as_ref())?,
             producers,
-            high_watermark: log.offset_of(next)?,
+            high_watermark: match mutant::is_on("all-is-committed-at-start") {
+                true => log.end_offset(),
+                false => log.offset_of(next)?,
+            },
             first_index,
             snapshot,
             bytes: 0,
@@ -70,7 +74,9 @@ impl Rebuilt {
             match item? {
                 HistoryItem::Batch(header) => {
                     rebuilt.bytes += header.size_bytes() as u64;
-                    rebuilt.producers.record(&header);
+                    if !mutant::is_on("producers-forgotten") {
+                        rebuilt.producers.record(&header);
+                    }
                 }
                 HistoryItem::Command(index) => {
                     let Command::Retain { first_index, start_offset } = read_command(log, index)?;

@@ -19,6 +19,7 @@ use super::rebuild::Rebuilt;
 use super::retention::{PurgeSender, RetentionPolicy};
 use super::sequencer::{Answer, Sequencer, Submission};
 use super::state_machine::PartitionMachine;
+use crate::model::mutant;
 use crate::model::record_batch::BatchHeader;
 use crate::model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 use crate::storage::{CompactionLimits, FileSlice, Log, LogError};
@@ -246,7 +247,7 @@ impl Partition {
         if !role.is_leader || !self.group.is_confirmed() {
             return Err(PartitionError::NotLeader);
         }
-        if !role.ready {
+        if !role.ready && !mutant::is_on("new-leader-serves-at-once") {
             return Err(PartitionError::NotReady);
         }
         Ok(LeaderEpoch(current))
@@ -265,7 +266,10 @@ impl Partition {
         known_epoch: i32,
     ) -> Result<Read, PartitionError> {
         self.check_leader(known_epoch)?;
-        let high_watermark = self.high_watermark();
+        let high_watermark = match mutant::is_on("uncommitted-served") {
+            true => self.log.end_offset(),
+            false => self.high_watermark(),
+        };
         let start = self.log.start_offset();
         let end = self.log.end_offset();
         if from < start || from > end {

@@ -25,6 +25,7 @@ use super::admission::Admission;
 use super::error::PartitionError;
 use super::producer_state::{ProducerStates, SequenceError, Verdict};
 use crate::model::Offset;
+use crate::model::mutant;
 use crate::model::record_batch::BatchHeader;
 use crate::storage::Log;
 
@@ -173,7 +174,10 @@ impl Sequencer {
         }
         match self.group.propose(batch).await {
             Ok(receivers) => {
-                for (entry, applied) in admitted.into_iter().zip(receivers) {
+                for (mut entry, applied) in admitted.into_iter().zip(receivers) {
+                    if mutant::is_on("answered-when-proposed") {
+                        answer_all(std::mem::take(&mut entry.answers), &Ok(entry.expected));
+                    }
                     self.in_flight.push_back(InFlight {
                         header: entry.header,
                         expected: entry.expected,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy};
 
 use crate::error::RaftError;
+use crate::mutant;
 use crate::options::NodeOptions;
 
 /// For the answer of a voter that is asked to confirm its leader; it comes behind the syncs under way.
@@ -43,7 +44,7 @@ pub(crate) fn openraft_config(options: &NodeOptions) -> Result<Arc<Config>, Raft
         backoff: "50ms 100ms 200ms ..1000ms".to_owned(),
         enable_pre_vote: Some(true),
         // A restarted leader must not resume its term: what it had applied may be unsynced.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(mutant::is_on("leader-resumes")),
         // A follower that lost acknowledged entries (a replaced disk, a quarantined replica) is
         // filled again. Otherwise its leader would end, or never replicate to it again: that
         // would turn one node's loss into the group's.

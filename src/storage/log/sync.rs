@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use crate::model::mutant;
 use crate::model::{Offset, Timestamp};
 use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
@@ -119,7 +120,7 @@ impl Inner {
             }
         };
         self.settle()?;
-        if !covered.closed.is_empty() {
+        if !covered.closed.is_empty() && !mutant::is_on("segment-name-not-synced") {
             self.sync_dir(&self.dir)?;
         }
         self.finish_sealing(&covered)?;
@@ -130,6 +131,7 @@ impl Inner {
     fn sync_files(&self, covered: &Covered) -> Result<(), LogError> {
         self.cut_closed(covered)?;
         let closed = covered.closed.iter().map(|(part, writes)| (&part.segment, *writes));
+        let closed = closed.filter(|_| !mutant::is_on("closed-segment-not-synced"));
         for (segment, writes) in closed.chain([(&covered.segment, covered.writes)]) {
             let file = segment.file()?;
             if let Err(error) = self.storage.disk.sync_data(&file) {

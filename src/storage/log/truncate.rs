@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use crate::model::mutant;
 use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::locks::{lock, read, write};
@@ -52,14 +53,18 @@ impl Inner {
             view.times.truncate(at + 1);
             view.sealed_bytes = View::sealed_bytes_of(&view.segments)?;
             view.end = end;
-            view.epochs.truncate_from(next_index);
+            if !mutant::is_on("epochs-not-truncated") {
+                view.epochs.truncate_from(next_index);
+            }
             let before = next_index.checked_sub(1);
             view.last_term = before.and_then(|index| view.term_of(index));
             dropped
         };
         self.stop_cutting();
         writer.output = Output::default();
-        self.cache.truncate_from(next_index);
+        if !mutant::is_on("cache-not-truncated") {
+            self.cache.truncate_from(next_index);
+        }
         segment.slice_ends.forget_behind(end.position);
         self.lower_checkpoint(&segment, &end)?;
         for later in dropped.iter().rev() {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::StableError;
 use super::record::RECORD_BYTES;
 use super::recovery::Bytes;
+use crate::model::mutant;
 use crate::storage::Storage;
 use crate::storage::ballast::Need;
 use crate::storage::error::is_full;
@@ -117,6 +118,9 @@ impl Files {
             let synced = self.storage.disk.sync_data(&self.files[copy][file]);
             synced.map_err(|error| self.error("sync", copy, file, error))
         };
+        if mutant::is_on("stable-store-not-synced") {
+            return Ok(());
+        }
         if self.storage.background.is_inline() {
             return sync(0).and_then(|()| sync(1));
         }

@@ -1,0 +1,15 @@
+//! Known bugs, kept to prove that tests would find them: see `docs/testing.md`.
+//!
+//! **Invariant:** without the feature `mutants` there is none, and nothing is left of the question.
+
+/// Whether the bug called `name` is to be there: `JACKDAW_MUTANT` names it.
+#[cfg(feature = "mutants")]
+pub(crate) fn is_on(name: &str) -> bool {
+    static ON: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    ON.get_or_init(|| std::env::var("JACKDAW_MUTANT").unwrap_or_default()) == name
+}
+
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn is_on(_: &str) -> bool {
+    false
+}
