@@ -61,7 +61,18 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
 
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
-    for dir in ["src", "raft/src", "raft/tests", "chaos/src", "chaos/tests", "tests", "benches"] {
+    let dirs = [
+        "src",
+        "raft/src",
+        "raft/tests",
+        "chaos/src",
+        "chaos/tests",
+        "sim/src",
+        "sim/tests",
+        "tests",
+        "benches",
+    ];
+    for dir in dirs {
         collect(&root().join(dir), &mut paths);
     }
     paths.sort();
@@ -327,8 +338,10 @@ fn the_map_names_every_room_and_no_place_that_is_not_there() {
 /// What a document names in backticks or as a link's target and that looks like a path of this
 /// repository: it has a `/`, begins with one of its folders, and holds no placeholder.
 fn places(text: &str) -> Vec<String> {
-    let folders =
-        ["src/", "raft/", "chaos/", "tests/", "docs/", "config/", "scripts/", "benches/", ".ci/"];
+    let folders = [
+        "src/", "raft/", "chaos/", "sim/", "tests/", "docs/", "config/", "scripts/", "benches/",
+        ".ci/",
+    ];
     let ticked = text.split('`').skip(1).step_by(2);
     let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     ticked

@@ -8,7 +8,7 @@ use clap::Parser;
 
 use crate::run::{self, Verdict};
 use crate::setup::Setup;
-use crate::{clock, entropy, parent, trace};
+use crate::{clock, entropy, mutants, parent, trace};
 
 /// Runs simulated clusters by seed and checks what their clients saw.
 #[derive(Debug, Parser)]
@@ -26,12 +26,24 @@ pub(crate) struct Arguments {
     /// Runs this seed alone, here
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Ends after so many ms of simulated time, without a verdict: for the trace alone
+    #[arg(long, value_name = "MS")]
+    pub(crate) until: Option<u64>,
     /// Without faults
     #[arg(long)]
     pub(crate) calm: bool,
+    /// Puts known bugs back, one at a time; each has to be found within 150 seeds
+    #[arg(long, conflicts_with = "seed")]
+    pub(crate) mutants: bool,
+    /// Only this one of them
+    #[arg(long, requires = "mutants", value_name = "NAME")]
+    pub(crate) mutant: Option<String>,
     /// What is traced
     #[arg(long, default_value = "info,openraft=off")]
     pub(crate) filter: String,
+    /// Where the nodes' data goes, which whoever gives it removes; a new folder if not given
+    #[arg(long, hide = true)]
+    pub(crate) folder: Option<PathBuf>,
     /// Writes the trace of a single seed into a file
     #[arg(long)]
     pub(crate) trace: Option<PathBuf>,
@@ -42,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = match arguments.seed {
         Some(seed) => one(seed, &arguments),
+        None if arguments.mutants => mutants::run(&arguments),
         None => parent::run(&arguments),
     };
     match ended {
@@ -57,27 +70,39 @@ pub(crate) fn main() -> ExitCode {
 /// Where files are in memory, on most machines.
 const SHARED_MEMORY: &str = "/dev/shm";
 
+/// A new folder for the nodes' data, in memory if possible.
+pub(crate) fn new_folder() -> Result<tempfile::TempDir> {
+    let memory = PathBuf::from(SHARED_MEMORY);
+    let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    Ok(tempfile::Builder::new().prefix("jackdaw-sim-").tempdir_in(place)?)
+}
+
 /// Of the thread that all nodes share.
 const STACK_BYTES: usize = 64 << 20;
 
 /// Runs a seed in this process; whether it passed.
 fn one(seed: u64, arguments: &Arguments) -> Result<bool> {
     trace::begin(&arguments.filter, arguments.trace.as_deref())?;
-    let memory = PathBuf::from(SHARED_MEMORY);
-    let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
-    let folder = tempfile::Builder::new().prefix("jackdaw-sim-").tempdir_in(place)?;
+    let (folder, own) = match &arguments.folder {
+        Some(folder) => (folder.clone(), None),
+        None => {
+            let own = new_folder()?;
+            (own.path().to_owned(), Some(own))
+        }
+    };
     // Paths that nodes tell of are the same in every run.
-    std::env::set_current_dir(folder.path())?;
+    std::env::set_current_dir(&folder)?;
     let begun = std::time::Instant::now();
     entropy::turn_on(seed);
     clock::turn_on();
-    fail_on_panic(seed);
+    fail_on_panic(seed, own.as_ref().map(|own| own.path().to_owned()));
+    let until = arguments.until;
     let setup = Setup::draw(seed, !arguments.calm);
     // Whatever was drawn before the seed counted, as the keys of maps are once per thread, stays behind.
     let simulation = std::thread::Builder::new().stack_size(STACK_BYTES);
-    let simulation = simulation.spawn(move || run::run(&setup))?;
+    let simulation = simulation.spawn(move || run::run(&setup, until))?;
     let ended = simulation.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    drop(folder);
+    drop(own);
     trace::flush();
     let wall = clock::real_since(begun);
     let verdict = ended?;
@@ -86,9 +111,13 @@ fn one(seed: u64, arguments: &Arguments) -> Result<bool> {
 }
 
 /// A panic anywhere is a finding: tasks would hide it.
-fn fail_on_panic(seed: u64) {
+fn fail_on_panic(seed: u64, own: Option<PathBuf>) {
     std::panic::set_hook(Box::new(move |panic| {
         trace::flush();
+        if let Some(own) = &own {
+            // The process ends without dropping it.
+            drop(std::fs::remove_dir_all(own));
+        }
         eprintln!("seed {seed}: at {} ms: {panic}", clock::now_us() / 1_000);
         std::process::exit(1);
     }));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! main ─┬─ parent: a process per seed, so many at a time; prints what replays a seed that failed
+//!       ├─ mutants: the same, with known bugs that have to be found
 //!       └─ run:    one seed in this process
 //!             nodes     the broker of `jackdaw`, each a host of turmoil
 //!             workload  Kafka clients that write a history    client  their half of the protocol
@@ -17,6 +18,7 @@ mod client;
 mod clock;
 mod disk;
 mod entropy;
+mod mutants;
 mod names;
 mod net;
 mod parent;

@@ -10,8 +10,8 @@ use jackdaw::storage::{Disk, FileMap, SystemDisk};
 
 use super::volume::{Change, NameChange, State, Volume, id_of};
 
-/// `ENOSPC`.
-const NO_SPACE: i32 = 28;
+/// `EIO`.
+const INPUT_OUTPUT: i32 = 5;
 
 /// A [`Volume`] for one start of a node.
 #[derive(Clone)]
@@ -26,9 +26,9 @@ impl SimDisk {
         Self { volume: Arc::clone(volume), incarnation: volume.incarnation() }
     }
 
-    /// Whether the node's process still runs.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.volume.incarnation() == self.incarnation
+    /// A write or sync has failed: the node ends its process.
+    pub(crate) fn end_process(&self) {
+        self.volume.end_process(self.incarnation);
     }
 
     fn living(&self) -> io::Result<std::sync::MutexGuard<'_, State>> {
@@ -38,9 +38,6 @@ impl SimDisk {
     fn open(&self, path: &Path, empty: bool) -> io::Result<File> {
         let mut state = self.living()?;
         let is_new = !path.exists();
-        if is_new && state.is_full {
-            return Err(io::Error::from_raw_os_error(NO_SPACE));
-        }
         let file = SystemDisk.open_or_create(path)?;
         if is_new {
             state.names.push(NameChange::Create(path.to_owned()));
@@ -95,9 +92,6 @@ impl Disk for SimDisk {
         let mut state = self.living()?;
         let new = joined(slices);
         let old_len = file.metadata()?.len();
-        if state.is_full && position + new.len() as u64 > old_len {
-            return Err(io::Error::from_raw_os_error(NO_SPACE));
-        }
         let old = read(file, position, new.len())?;
         file.write_all_at(&new, position)?;
         let written = new.len();
@@ -122,9 +116,6 @@ impl Disk for SimDisk {
     fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
         let mut state = self.living()?;
         let (old_len, new_len) = (file.metadata()?.len(), position + len);
-        if state.is_full {
-            return Err(io::Error::from_raw_os_error(NO_SPACE));
-        }
         SystemDisk.allocate(file, position, len)?;
         if new_len > old_len {
             state.note(file, Change::SetLen { old_len, new_len, old_tail: Vec::new() })?;
@@ -169,6 +160,10 @@ impl Disk for SimDisk {
 
     fn sync_data(&self, file: &File) -> io::Result<()> {
         let mut state = self.living()?;
+        if std::mem::take(&mut state.fails_next) {
+            state.is_struck = true;
+            return Err(io::Error::from_raw_os_error(INPUT_OUTPUT));
+        }
         // Of an index whatever is in it now; it changes no more once its segment is sealed.
         let id = id_of(file)?;
         state.whole_indexes.insert(id);

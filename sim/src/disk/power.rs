@@ -23,6 +23,7 @@ impl Volume {
         let mut guard = self.state();
         let state = &mut *guard;
         state.incarnation += 1;
+        state.is_struck = false;
         state.kv.crash(&mut state.random);
         if loss == Loss::Process {
             return Ok(());

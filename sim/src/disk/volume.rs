@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,13 +67,20 @@ pub(super) struct State {
     pub(super) stalled_until_us: u64,
     /// Longest time that a sync takes as a rule, ms.
     sync_ms_max: u64,
-    pub(super) is_full: bool,
+    /// The next sync fails.
+    pub(super) fails_next: bool,
+    /// One has failed since the node was started.
+    pub(super) is_struck: bool,
+    /// Which has ended the node's process.
+    has_failed: bool,
 }
 
 /// See the file's head.
 pub(crate) struct Volume {
     root: PathBuf,
     stash: PathBuf,
+    /// How far the machine's wall clock is off.
+    clock_offset_ms: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -94,9 +102,12 @@ impl Volume {
             kv: KvState::default(),
             stalled_until_us: 0,
             sync_ms_max,
-            is_full: false,
+            fails_next: false,
+            is_struck: false,
+            has_failed: false,
         };
-        Ok(Self { root, stash, state: Mutex::new(state) })
+        let clock_offset_ms = AtomicI64::new(0);
+        Ok(Self { root, stash, clock_offset_ms, state: Mutex::new(state) })
     }
 
     /// Where the node's data is.
@@ -104,9 +115,19 @@ impl Volume {
         &self.root
     }
 
-    /// Lets the node of `incarnation` use the disk: the one that is started next.
+    /// The start of the node that may use the disk.
     pub(crate) fn incarnation(&self) -> u64 {
         self.state().incarnation
+    }
+
+    /// How far the machine's wall clock is off, ms.
+    pub(crate) fn clock_offset_ms(&self) -> i64 {
+        self.clock_offset_ms.load(Ordering::Relaxed)
+    }
+
+    /// Sets the machine's wall clock.
+    pub(crate) fn set_clock_offset_ms(&self, ms: i64) {
+        self.clock_offset_ms.store(ms, Ordering::Relaxed);
     }
 
     /// Syncs take until `until_us`.
@@ -114,9 +135,25 @@ impl Volume {
         self.state().stalled_until_us = until_us;
     }
 
-    /// Whether nothing can grow from now on.
-    pub(crate) fn set_full(&self, is_full: bool) {
-        self.state().is_full = is_full;
+    /// Lets the next sync fail, or no more.
+    pub(crate) fn fail_next_sync(&self, fails: bool) {
+        self.state().fails_next = fails;
+    }
+
+    /// Notes that a sync has failed: the node of `incarnation` ends its process.
+    pub(crate) fn end_process(&self, incarnation: u64) {
+        let mut state = self.state();
+        state.has_failed |= state.incarnation == incarnation;
+    }
+
+    /// Whether a sync has failed since the node was started.
+    pub(crate) fn is_struck(&self) -> bool {
+        self.state().is_struck
+    }
+
+    /// Whether the node has ended its process since this was asked last.
+    pub(crate) fn take_failed(&self) -> bool {
+        std::mem::take(&mut self.state().has_failed)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

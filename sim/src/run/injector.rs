@@ -19,6 +19,8 @@ use crate::workload::Ledger;
 /// The first fault, and when all is mended, ms.
 const BEGIN: u64 = 5_000;
 const HEAL: u64 = 34_000;
+/// How far a wall clock is off at most, ms.
+const CLOCK_JUMP_MS_MAX: i64 = 3_600_000;
 /// How long a write may wait once all is mended, µs.
 const WRITE_GAP_MAX_US: u64 = 5_000_000;
 
@@ -88,6 +90,7 @@ impl Injector {
                 at_us: clock::now_us(),
             });
         }
+        self.end_failed(tick, sim)?;
         let is_end = tick >= HEAL;
         let open = std::mem::take(&mut self.open);
         let (due, open): (Vec<_>, Vec<_>) =
@@ -98,7 +101,11 @@ impl Injector {
         }
         if is_end {
             self.is_healed = true;
-            self.volumes.iter().for_each(|volume| volume.stall(0));
+            for volume in &self.volumes {
+                volume.stall(0);
+                volume.fail_next_sync(false);
+                volume.set_clock_offset_ms(0);
+            }
             ledger.record(Event::FaultEnd { fault: "faults".to_owned(), at_us: clock::now_us() });
         } else if tick >= self.next {
             self.next = tick + self.random.random_range(100..2_500);
@@ -144,10 +151,21 @@ impl Injector {
                     self.open.push((until, Fault::Held { links }));
                 }
             }
-            _ => {
+            87..93 => {
                 self.count += 1;
                 tracing::info!(node = self.hosts[node], lasts, "the disk stalls");
                 self.volumes[node].stall(clock::now_us() + lasts * 1_000);
+            }
+            93..97 => {
+                self.count += 1;
+                tracing::info!(node = self.hosts[node], "the next sync fails");
+                self.volumes[node].fail_next_sync(true);
+            }
+            _ => {
+                self.count += 1;
+                let ms = self.random.random_range(-CLOCK_JUMP_MS_MAX..=CLOCK_JUMP_MS_MAX);
+                tracing::info!(node = self.hosts[node], ms, "the wall clock jumps");
+                self.volumes[node].set_clock_offset_ms(ms);
             }
         }
         Ok(())
@@ -183,6 +201,18 @@ impl Injector {
             }
         }
         self.open.push((until, Fault::Cut { links, one_way }));
+    }
+
+    /// A node whose sync failed has ended its process; what was not synced is gone, whatever a second
+    /// sync would have said.
+    fn end_failed(&mut self, tick: u64, sim: &mut Sim<'_>) -> Result<()> {
+        for node in 0..self.volumes.len() {
+            if self.volumes[node].take_failed() && !self.down.contains(&node) {
+                let until = tick + self.random.random_range(100..2_000);
+                self.crash(node, until, sim)?;
+            }
+        }
+        Ok(())
     }
 
     fn crash(&mut self, node: usize, until: u64, sim: &mut Sim<'_>) -> Result<()> {

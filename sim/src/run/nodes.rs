@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jackdaw::broker::{Node, Surroundings};
 use jackdaw::config::{ListenerConfig, NodeAddress, NodeConfig, StorageConfig};
-use jackdaw::model::{BrokerId, SystemClock};
+use jackdaw::model::{BrokerId, Clock, SystemClock, Timestamp};
 use jackdaw::storage::StorageOptions;
 use jackdaw_raft::Network;
 use turmoil::Sim;
@@ -25,11 +25,19 @@ pub(super) fn host(sim: &mut Sim<'_>, setup: &Setup, machine: &Machine, cuts: &A
     let volume = Arc::clone(&machine.volume);
     sim.host(machine.host.as_str(), move || {
         let (config, surroundings) = (config.clone(), surroundings(&network, &volume));
+        let (volume, incarnation) = (Arc::clone(&volume), volume.incarnation());
         async move {
-            let node = Node::start(config, surroundings).await.map_err(|e| format!("{e:#}"))?;
-            std::future::pending::<()>().await;
-            node.stop().await;
-            Ok(())
+            let _node = match Node::start(config, surroundings).await {
+                Ok(node) => node,
+                // Whoever started it starts it again.
+                Err(error) if volume.is_struck() => {
+                    tracing::info!("the start fails: {error:#}");
+                    volume.end_process(incarnation);
+                    return std::future::pending().await;
+                }
+                Err(error) => return Err(format!("{error:#}").into()),
+            };
+            std::future::pending().await
         }
     });
 }
@@ -39,7 +47,8 @@ fn surroundings(network: &SimNetwork, volume: &Arc<Volume>) -> Surroundings {
     let fatal = {
         let disk = disk.clone();
         Arc::new(move |doing: &str, error: &std::io::Error| {
-            assert!(!disk.is_alive(), "{doing} failed: {error}");
+            tracing::info!(doing, %error, "the process ends");
+            disk.end_process();
         })
     };
     Surroundings {
@@ -50,10 +59,20 @@ fn surroundings(network: &SimNetwork, volume: &Arc<Volume>) -> Surroundings {
             workers: Some(Arc::new(SimWorkers(Arc::clone(volume)))),
             store: Arc::new(SimStore::new(volume)),
             fatal,
+            clock: Arc::new(NodeClock(Arc::clone(volume))),
             ..StorageOptions::default()
         },
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(NodeClock(Arc::clone(volume))),
         has_threads: false,
+    }
+}
+
+/// A node's wall clock, which jumps.
+struct NodeClock(Arc<Volume>);
+
+impl Clock for NodeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemClock.now().0 + self.0.clock_offset_ms())
     }
 }
 
