@@ -8,7 +8,7 @@ JACKDAW := $(OUT)/jackdaw
 CHAOS := $(OUT)/jackdaw-chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster stop cluster-clean demo test verify fix chaos chaos-long bench real-input
+.PHONY: help build run cluster stop cluster-clean demo test verify fix chaos chaos-long sim sim-mutants bench real-input
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +46,21 @@ HOURS ?= 1
 
 chaos-long: build chaos-build ## power cuts and kills of leaders for HOURS=n; needs root
 	$(CHAOS) storm --bin $(JACKDAW) --hours $(HOURS) $(SEED_ARGS)
+
+SEEDS ?= 100
+# Optimised a little, and nothing else than the tests use: the dependencies are the same.
+SIM_BUILD := CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo build --workspace --bin jackdaw-sim
+SIM := $(or $(CARGO_TARGET_DIR),target)/debug/jackdaw-sim
+
+sim: ## whole clusters, simulated: SEEDS=n of 50 s each, from FIRST=n on, or drawn anew
+	@scripts/need.sh cargo cc c++ make
+	$(SIM_BUILD)
+	$(SIM) --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST))
+
+sim-mutants: ## every known bug has to be found by a simulation
+	@scripts/need.sh cargo cc c++ make
+	$(SIM_BUILD) --features jackdaw-sim/mutants
+	$(SIM) --mutants
 
 bench: ## what appends, syncs, reads and recovery cost; wants a machine of its own
 	@scripts/need.sh cargo cc c++ make
