@@ -205,9 +205,6 @@ impl Group {
     /// applied everything that was committed before it: a read after it is linearizable
     /// (ReadIndex; Raft dissertation, section 6.4).
     pub async fn read_barrier(&self) -> Result<(), ProposeError> {
-        if mutant::is_on("no-read-barrier") {
-            return Ok(());
-        }
         let confirmed = self.raft().ensure_linearizable(ReadPolicy::ReadIndex);
         let confirmed = tokio::time::timeout(BARRIER_WAIT, confirmed).await;
         match confirmed.map_err(|_| ProposeError::Unavailable)? {

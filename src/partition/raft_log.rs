@@ -88,8 +88,7 @@ impl PartitionLog {
         }
         if let Some(context) = append_context(data.context.as_ref()) {
             let answer = lock(&context.on_local_sync).take();
-            let is_elsewhere = context.expected != *end || context.term != term;
-            if is_elsewhere && !mutant::is_on("misplaced-append-kept") {
+            if context.expected != *end || context.term != term {
                 if let Some(answer) = answer {
                     drop(answer.send(Err(PartitionError::NotLeader)));
                 }

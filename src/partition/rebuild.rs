@@ -13,7 +13,6 @@ use super::command::Command;
 use super::producer_state::ProducerStates;
 use super::snapshot::PartitionSnapshot;
 use crate::model::Offset;
-use crate::model::mutant;
 use crate::storage::{EntryBody, EntryId, HistoryItem, Log, LogError};
 
 /// What opening a replica finds.
@@ -62,10 +61,7 @@ impl Rebuilt {
             applied,
             membership: membership_at(log, next, snapshot.as_ref())?,
             producers,
-            high_watermark: match mutant::is_on("all-is-committed-at-start") {
-                true => log.end_offset(),
-                false => log.offset_of(next)?,
-            },
+            high_watermark: log.offset_of(next)?,
             first_index,
             snapshot,
             bytes: 0,
@@ -74,9 +70,7 @@ impl Rebuilt {
             match item? {
                 HistoryItem::Batch(header) => {
                     rebuilt.bytes += header.size_bytes() as u64;
-                    if !mutant::is_on("producers-forgotten") {
-                        rebuilt.producers.record(&header);
-                    }
+                    rebuilt.producers.record(&header);
                 }
                 HistoryItem::Command(index) => {
                     let Command::Retain { first_index, start_offset } = read_command(log, index)?;

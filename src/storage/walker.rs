@@ -15,7 +15,6 @@ use rustix::io::Errno;
 use super::bit_flip;
 use super::frame::{FRAME_HEADER_BYTES, FrameKind, ITEM_HEADER_BYTES, Item, PREFIX_BYTES};
 use crate::model::Offset;
-use crate::model::mutant;
 
 /// Bytes read at a time when only headers are wanted: about two index intervals.
 const HEADER_WINDOW_BYTES: usize = 8 << 10;
@@ -204,7 +203,6 @@ impl Walker {
             return Ok(Step::Bad(what));
         }
         if self.check
-            && !mutant::is_on("crc-not-checked")
             && let Err(what) = self.check_crc(&item, self.position)?
         {
             return Ok(Step::Bad(what));

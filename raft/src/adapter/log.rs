@@ -19,7 +19,6 @@ use crate::blocking::blocking;
 use crate::entry::Entry;
 use crate::flushed::{Flushed, WriteOrder};
 use crate::id::{GroupId, LogId};
-use crate::mutant;
 use crate::port::{HardStateStore, LogPort};
 use crate::vote::{HardState, Vote};
 
@@ -188,9 +187,7 @@ impl RaftLogStorage<C> for LogStore {
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
         let vote = from_vote(vote);
-        if !mutant::is_on("vote-overtakes-append") {
-            self.order.settled().await;
-        }
+        self.order.settled().await;
         self.hard.save_vote(self.group, vote).await?;
         *self.vote() = Some(vote);
         Ok(())

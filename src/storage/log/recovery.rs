@@ -20,7 +20,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::mutant;
 use crate::storage::checkpoint::{Checkpoint, CheckpointFile};
 use crate::storage::epochs::Epochs;
 use crate::storage::segment::{self, End, IndexDue, Segment};
@@ -169,9 +168,6 @@ fn settle(
     for (at, (segment, range)) in looked_at.iter().enumerate() {
         // Held from the first write to the sync, so that it is not closed in between.
         let file = segment.file()?;
-        if mutant::is_on("recovered-not-synced") {
-            continue;
-        }
         write_again(segment, &file, range, disk)?;
         if at < last {
             if segment.len()? != range.end {

@@ -53,9 +53,7 @@ impl Inner {
             view.times.truncate(at + 1);
             view.sealed_bytes = View::sealed_bytes_of(&view.segments)?;
             view.end = end;
-            if !mutant::is_on("epochs-not-truncated") {
-                view.epochs.truncate_from(next_index);
-            }
+            view.epochs.truncate_from(next_index);
             let before = next_index.checked_sub(1);
             view.last_term = before.and_then(|index| view.term_of(index));
             dropped
