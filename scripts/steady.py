@@ -2,6 +2,8 @@
 acknowledgements share."""
 
 import contextlib
+import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -29,19 +31,29 @@ def wait(what, condition):
 
 @contextlib.contextmanager
 def running(node_type, what):
-    """Nodes of a type by number, started and in the end killed; `what` they are made of."""
+    """Nodes of a type by number, started and in the end killed; `what` they are made of. Of a run that fails the
+    logs stay."""
     ports = free_ports(3 * len(NODES))
     ports = {n: ports[3 * n - 3 : 3 * n] for n in NODES}
-    with tempfile.TemporaryDirectory() as folder:
-        nodes = {n: node_type(what, folder, n, ports) for n in NODES}
+    folder = tempfile.mkdtemp()
+    nodes = {n: node_type(what, folder, n, ports) for n in NODES}
+    for node in nodes.values():
+        node.start()
+    has_failed = True
+    try:
+        yield nodes
+        has_failed = False
+    finally:
         for node in nodes.values():
-            node.start()
-        try:
-            yield nodes
-        finally:
-            for node in nodes.values():
-                node.process.kill()
-                node.process.wait()
+            node.process.kill()
+            node.process.wait()
+        for found in os.scandir(folder):
+            if found.is_dir():
+                shutil.rmtree(found.path)
+        if has_failed:
+            print(f"what the nodes said: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder)
 
 
 def producer(bootstrap):

@@ -10,8 +10,8 @@
 //! ```
 //! The voters that live stand one after the other, a different one first for each group, so that a dead
 //! node's groups spread over the survivors and votes are not split. A node stands for a bounded number of
-//! groups at a time, and first for those where it is first: on a busy machine thousands of elections at once
-//! would all take longer than others wait for them.
+//! groups at a time, in the order in which they are due: on a busy machine thousands of elections at once would all
+//! take longer than others wait for them.
 //!
 //! **Invariant:** as long as a leader lives and says that it leads, no voter that hears it helps anybody
 //! to depose it ([`admit`]), however long its group was idle: that is what makes it safe to answer
@@ -210,7 +210,7 @@ impl Succession {
         }
         let may_begin = UNDER_WAY_MAX.saturating_sub(under_way);
         if due_to_stand.len() > may_begin {
-            due_to_stand.sort_by_key(|candidacy| (candidacy.turn, candidacy.orphan.stand));
+            due_to_stand.sort_by_key(|candidacy| candidacy.orphan.stand);
             // The rest is looked at again when some of these have ended.
             next = Some(earlier(next, Instant::now() + LOOK_PAUSE));
         }
