@@ -2,14 +2,22 @@
 //!
 //! **Invariant:** what is mapped has blocks on the disk, and the file is not shrunk below it while the map
 //! is there: a store cannot fail, nor kill the process (SIGBUS) on a full disk.
+//! **Invariant:** of entries that are stored together the first one's length comes last, in one store. A copy
+//! goes through memory in an order of its own; a process that is killed in it leaves an entry without a length,
+//! behind which nothing counts.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use memmap2::{MmapMut, MmapOptions};
 
 /// Where a map begins is a multiple of this, and should end there: a huge page, where files can have them.
 pub(super) const PAGE_BYTES: u64 = 2 << 20;
+
+/// Where an entry has its length and its term, of which a whole one has both.
+pub(super) const STORED_LAST: Range<usize> = 8..16;
 
 /// The bytes of a file from some position on, as far as they are mapped.
 #[derive(Debug)]
@@ -34,13 +42,26 @@ impl FileMap {
         end <= self.start + self.map.len() as u64
     }
 
-    /// Stores `slices` one after the other, so that they are in the file at `position`.
+    /// Stores `slices`, of which the first holds the head of an entry, one after the other, so that they
+    /// are in the file at `position`.
     pub fn put(&mut self, slices: &[IoSlice<'_>], position: u64) {
-        let mut at = (position - self.start) as usize;
-        for slice in slices {
-            self.map[at..at + slice.len()].copy_from_slice(slice);
-            at += slice.len();
+        let Some((first, rest)) = slices.split_first() else { return };
+        let (begin, mut at) = ((position - self.start) as usize, (position - self.start) as usize);
+        let last = first.get(STORED_LAST).expect("the head of an entry");
+        for part in [
+            &first[..STORED_LAST.start],
+            &[0; STORED_LAST.end - STORED_LAST.start],
+            &first[STORED_LAST.end..],
+        ]
+        .into_iter()
+        .chain(rest.iter().map(|slice| &**slice))
+        {
+            self.map[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
         }
+        // Who looks, if this process is killed, sees its stores in their order.
+        compiler_fence(Ordering::SeqCst);
+        self.map[begin + STORED_LAST.start..begin + STORED_LAST.end].copy_from_slice(last);
     }
 }
 
@@ -64,9 +85,10 @@ mod tests {
         file.set_len(LEN).unwrap();
         let mut map = FileMap::of(&file, PAGE_BYTES + 1, LEN).unwrap();
         assert!(map.reaches(LEN) && !map.reaches(LEN + 1));
-        map.put(&[IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cd")], LEN - 4);
-        let mut read = [0; 5];
-        file.read_exact_at(&mut read, LEN - 5).unwrap();
-        assert_eq!(&read, b"\0abcd");
+        let slices = [&b"0123456789abcdefg"[..], b"", b"hi"].map(IoSlice::new);
+        map.put(&slices, LEN - 19);
+        let mut read = [0; 20];
+        file.read_exact_at(&mut read, LEN - 20).unwrap();
+        assert_eq!(&read, b"\00123456789abcdefghi");
     }
 }

@@ -13,6 +13,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::bit_flip;
+use super::file_map::STORED_LAST;
 use super::frame::{FRAME_HEADER_BYTES, FrameKind, ITEM_HEADER_BYTES, Item, PREFIX_BYTES};
 use crate::model::Offset;
 
@@ -244,7 +245,8 @@ impl Walker {
         Ok(Some(crc))
     }
 
-    /// Whether the item at `position`, a bad one, was written as a whole and changed since:
+    /// Whether the item at `position`, a bad one, was written as a whole and changed since. Not if it lacks what
+    /// is stored last. Otherwise it was where
     ///
     /// * it would be sound if one bit of it were another,
     /// * or no part of it, nor of what follows it, reads as never written,
@@ -255,6 +257,10 @@ impl Walker {
         let item = Item::parse(bytes);
         if self.is_one_bit_off(position)? {
             return Ok(true);
+        }
+        let bytes = self.window.get(position, ITEM_HEADER_BYTES, self.end)?;
+        if bytes.get(STORED_LAST).is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0)) {
+            return Ok(false);
         }
         let size = item.as_ref().map_or(ITEM_HEADER_BYTES, Item::size) as u64;
         let behind = position + size;

@@ -15,6 +15,7 @@ use std::sync::Mutex;
 
 use super::power_cut::{Image, Keep};
 use super::random::Random;
+use crate::storage::file_map::STORED_LAST;
 use crate::storage::locks::lock;
 use crate::storage::{Disk, FileMap, SystemDisk};
 
@@ -266,10 +267,11 @@ impl Disk for FaultDisk {
         let mut state = lock(&self.state);
         let mut bytes = slices.iter().flat_map(|s| s.to_vec()).collect::<Vec<u8>>();
         let was_dead = state.dead;
-        // What fails is the process: it ends between two stores.
+        // What fails is the process: it ends between two stores, of which the first are those of the end.
         let struck = state.strike(Kind::NeedsNone);
         if struck.is_err() {
-            bytes.truncate(if was_dead { 0 } else { bytes.len() / 2 });
+            let half = if was_dead { bytes.len() } else { bytes.len() / 2 };
+            bytes[..half.max(STORED_LAST.end)].fill(0);
         }
         map.put(&[IoSlice::new(&bytes)], position);
         state.note(file, |number| Op::Write(number, position, bytes));
