@@ -29,7 +29,7 @@ use crate::model::Offset;
 use crate::model::mutant;
 use crate::model::record_batch::BatchHeader;
 use crate::storage::SyncDone;
-use crate::storage::{EntryBody, EntryId, Log, LogEntry};
+use crate::storage::{EntryBody, EntryId, Log, LogEntry, LogError};
 
 /// The log port of one partition.
 pub(super) struct PartitionLog {
@@ -41,7 +41,13 @@ pub(super) struct PartitionLog {
 }
 
 /// Producers to answer once this node has what they sent.
-type LocalAnswers = Vec<(oneshot::Sender<Answer>, Offset)>;
+type LocalAnswers = Vec<LocalAnswer>;
+
+struct LocalAnswer {
+    index: u64,
+    base: Offset,
+    producer: oneshot::Sender<Answer>,
+}
 
 impl PartitionLog {
     /// The port to `log`, which `machine` applies; it notes in `damage` what it finds damaged.
@@ -50,8 +56,10 @@ impl PartitionLog {
         Self { log, machine, damage, is_reopened }
     }
 
-    /// Appends entries of which only the first may be a command.
-    fn append_run(&self, entries: &[LogEntry]) -> io::Result<()> {
+    /// Appends entries of which only the first may be a command. Where the disk has no space for records that
+    /// were sent to this node, they become void: the command that frees space may wait behind them.
+    /// Whether they did.
+    fn append_run(&self, entries: &mut [LogEntry]) -> io::Result<bool> {
         let first = entries.first();
         let is_command = first.is_some_and(begins_segment);
         if let Some(LogEntry { body: EntryBody::Command(bytes), .. }) = first
@@ -65,24 +73,33 @@ impl PartitionLog {
                 sealed => sealed?,
             }
         }
-        let appended = if is_command {
+        let mut appended = if is_command {
             self.log.append_to_free(entries)
         } else if entries.iter().any(holds_records) {
             self.log.append(entries)
         } else {
             self.log.append_to_go_on(entries)
         };
+        let is_voided = appended.as_ref().is_err_and(LogError::may_pass) && void_produced(entries);
+        if is_voided {
+            appended = self.log.append_to_go_on(entries);
+        }
         match appended {
             Err(error) if error.may_pass() => {
                 blocking(|| self.log.patiently(|log| log.append(entries)))?
             }
             outcome => outcome?,
         };
-        Ok(())
+        Ok(is_voided)
     }
 
     /// What to write for one data entry, given where the log ends before it.
-    fn data_body(data: Data, term: u64, end: &mut Offset, answers: &mut LocalAnswers) -> EntryBody {
+    fn data_body(
+        data: Data,
+        LogId { term, index }: LogId,
+        end: &mut Offset,
+        answers: &mut LocalAnswers,
+    ) -> EntryBody {
         if data.bytes.is_empty() {
             return EntryBody::Void;
         }
@@ -94,7 +111,7 @@ impl PartitionLog {
                 }
                 return EntryBody::Void;
             }
-            answers.extend(answer.map(|answer| (answer, *end)));
+            answers.extend(answer.map(|producer| LocalAnswer { index, base: *end, producer }));
         } else if is_command(&data.bytes) {
             return EntryBody::Command(data.bytes);
         }
@@ -114,6 +131,17 @@ impl PartitionLog {
 /// without what comes after it.
 fn begins_segment(entry: &LogEntry) -> bool {
     matches!(entry.body, EntryBody::Command(_))
+}
+
+/// Makes void what producers have sent to this node; whether there was any.
+fn void_produced(entries: &mut [LogEntry]) -> bool {
+    let mut any = false;
+    for entry in entries {
+        if matches!(entry.body, EntryBody::Produced(_)) {
+            (entry.body, any) = (EntryBody::Void, true);
+        }
+    }
+    any
 }
 
 fn holds_records(entry: &LogEntry) -> bool {
@@ -159,21 +187,34 @@ impl LogPort for PartitionLog {
                     Payload::Blank => EntryBody::Blank,
                     Payload::Membership(membership) => EntryBody::Membership(membership.to_bytes()),
                     Payload::Data(data) => {
-                        Self::data_body(data, entry.log_id.term, &mut end, &mut answers)
+                        Self::data_body(data, entry.log_id, &mut end, &mut answers)
                     }
                 },
             })
             .collect();
-        while let Some(at) = entries.iter().skip(1).position(begins_segment) {
-            let rest = entries.split_off(at + 1);
-            self.append_run(&entries)?;
+        let mut voided_from = None;
+        while !entries.is_empty() {
+            let is_command = entries.iter().skip(1).position(begins_segment);
+            let rest = is_command.map_or_else(Vec::new, |at| entries.split_off(at + 1));
+            if voided_from.is_some() {
+                // Their place was that behind those which are not there.
+                void_produced(&mut entries);
+            }
+            let first = entries.first().map(|entry| entry.id.index);
+            if self.append_run(&mut entries)? {
+                voided_from = voided_from.or(first);
+            }
             entries = rest;
         }
-        self.append_run(&entries)?;
+        if let Some(first) = voided_from {
+            for refused in answers.extract_if(.., |answer| answer.index >= first) {
+                drop(refused.producer.send(Err(PartitionError::Full)));
+            }
+        }
         let done: SyncDone = Box::new(move |result| {
             if result.is_ok() {
-                for (answer, base) in answers {
-                    drop(answer.send(Ok(base)));
+                for LocalAnswer { base, producer, .. } in answers {
+                    drop(producer.send(Ok(base)));
                 }
             }
             flushed.done(result);

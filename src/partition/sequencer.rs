@@ -277,7 +277,8 @@ impl Sequencer {
             // Voided: it is certain that the records are not in the log.
             Ok(_) => {
                 self.mode = Mode::Draining;
-                Err(PartitionError::NotLeader)
+                let is_full = !self.log.has_room();
+                Err(if is_full { PartitionError::Full } else { PartitionError::NotLeader })
             }
             Err(error) => {
                 self.mode = Mode::Draining;

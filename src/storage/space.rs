@@ -24,6 +24,8 @@ use super::locks::lock;
 
 /// Left free on an almost full disk when ballast is taken back, for whoever needs a little.
 const SPARED_BYTES: u64 = 128 << 10;
+/// Files that can still be made, below which a volume counts as full: segments and their indexes are files.
+const FILES_MIN: u64 = 32;
 /// Part of a volume that the reserve takes at most: a small volume should not be all reserve.
 const SHARE_MAX: u64 = 20;
 
@@ -105,7 +107,10 @@ impl DiskSpace {
         let Some(dir) = &self.dir else { return };
         match rustix::fs::statvfs(dir) {
             Ok(found) => {
-                self.note(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+                // Some file systems count none.
+                let has_files = found.f_files == 0 || found.f_favail >= FILES_MIN;
+                let free = if has_files { found.f_bavail * found.f_frsize } else { 0 };
+                self.note(free, found.f_blocks * found.f_frsize);
             }
             // What was known last still is the best answer.
             Err(error) => tracing::debug!(%error, "the volume does not tell its free space"),

@@ -1,6 +1,29 @@
 //! Replicas on disks without room for replication.
 
+use std::fs::File;
+use std::io;
+
 use super::*;
+
+/// While it is full, it holds no further file, and no more than a few bytes: what ballast is worth.
+#[derive(Default)]
+struct FullDisk(AtomicBool);
+
+impl Disk for FullDisk {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        SystemDisk.create(path)
+    }
+
+    fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
+        if self.0.load(Ordering::Relaxed) && len > 200 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        SystemDisk.allocate(file, position, len)
+    }
+}
 
 impl Nodes {
     fn fill(&self, full: bool) {
@@ -76,5 +99,37 @@ async fn records_before_the_command_go_into_room_that_was_taken() {
     let produced = tokio::time::timeout(SOON, produce_all(&partition, 30..31)).await;
     produced.expect("the record is refused");
     assert_eq!(deletes(&partition, None).await, Offset(31));
+    nodes.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_found_no_space_are_refused_and_nothing_waits_behind_them() {
+    let disk = Arc::new(FullDisk::default());
+    let on = Arc::clone(&disk) as Arc<dyn Disk>;
+    let mut nodes = Nodes::start_on(1, FlushPolicy::Durable, on).await;
+    nodes.leader().await;
+    let partition = Arc::clone(nodes.0[0].partition());
+    produce_all(&partition, 0..30).await;
+    disk.0.store(true, Ordering::Relaxed);
+    for acks in [Acks::All, Acks::Leader] {
+        let submitted: Vec<_> = (0..3)
+            .map(|_| {
+                let batch = large();
+                let header = BatchHeader::parse(&batch).unwrap();
+                partition.append(batch, header, acks)
+            })
+            .collect();
+        for waiting in submitted {
+            let answer = tokio::time::timeout(SOON, waiting.wait()).await;
+            let refused = answer.expect("the records are refused");
+            let is_certain =
+                matches!(refused, Err(PartitionError::NotLeader | PartitionError::Full));
+            assert!(is_certain, "{refused:?}");
+        }
+    }
+    assert_eq!(deletes(&partition, Some(Offset(20))).await, Offset(20));
+    disk.0.store(false, Ordering::Relaxed);
+    produce_all(&partition, 30..40).await;
+    assert_eq!(partition.high_watermark(), Offset(40));
     nodes.stop().await;
 }

@@ -31,8 +31,8 @@ use super::*;
 use crate::model::record_batch::{BatchHeader, CRC_START, tests::opaque_batch};
 use crate::model::{Offset, PartitionIndex, TopicId, TopicPartition};
 use crate::storage::{
-    FlushPolicy, Log, LogIdentity, LogOptions, RetentionLimits, RollLimits, Storage, VerifyRange,
-    verify_log_dir,
+    Disk, FlushPolicy, Log, LogIdentity, LogOptions, RetentionLimits, RollLimits, Storage,
+    StorageOptions, SystemDisk, VerifyRange, verify_log_dir,
 };
 
 const TOPIC: TopicId = TopicId(7);
@@ -47,6 +47,7 @@ struct Node {
     dir: TempDir,
     hard: Arc<MemHardState>,
     flush: FlushPolicy,
+    disk: Arc<dyn Disk>,
     address: SocketAddr,
     listener: Option<TcpListener>,
     /// Its disk has no room for replication.
@@ -75,7 +76,12 @@ fn small() -> LogOptions {
 }
 
 fn open_log(dir: &Path) -> Log {
-    Log::open(dir, &identity(), small(), &Storage::default(), None).unwrap().0
+    open_log_on(Arc::new(SystemDisk), dir)
+}
+
+fn open_log_on(disk: Arc<dyn Disk>, dir: &Path) -> Log {
+    let storage = Storage::new(StorageOptions { disk, ..StorageOptions::default() });
+    Log::open(dir, &identity(), small(), &storage, None).unwrap().0
 }
 
 impl Node {
@@ -86,6 +92,7 @@ impl Node {
             dir: tempfile::tempdir().unwrap(),
             hard: Arc::default(),
             flush: FlushPolicy::Durable,
+            disk: Arc::new(SystemDisk),
             address: listener.local_addr().unwrap(),
             listener: Some(listener),
             full: Arc::default(),
@@ -106,7 +113,7 @@ impl Node {
         let mut options = NodeOptions::new(self.id, ClusterId::new("test").unwrap(), peers);
         options.room = Some(self.room());
         let raft = RaftNode::start(options, listener, self.hard.clone()).await.unwrap();
-        let log = open_log(self.dir.path());
+        let log = open_log_on(Arc::clone(&self.disk), self.dir.path());
         log.set_flush_policy(self.flush);
         let committed = self.hard.load(GROUP).unwrap().committed;
         let rebuilt = Rebuilt::from_log(&log, committed).unwrap();
@@ -174,8 +181,14 @@ impl Nodes {
     }
 
     async fn start_with(count: u64, flush: FlushPolicy) -> Self {
+        Self::start_on(count, flush, Arc::new(SystemDisk)).await
+    }
+
+    async fn start_on(count: u64, flush: FlushPolicy, disk: Arc<dyn Disk>) -> Self {
         let mut nodes = Self((1..=count).map(Node::new).collect());
-        nodes.0.iter_mut().for_each(|node| node.flush = flush);
+        for node in &mut nodes.0 {
+            (node.flush, node.disk) = (flush, Arc::clone(&disk));
+        }
         for at in 0..nodes.0.len() {
             nodes.restart(at).await;
         }

@@ -200,12 +200,20 @@ impl Inner {
         Ok((planned, end.next_index))
     }
 
-    /// Writes as many entries as go into the active segment, at least one; rolls before if none do.
+    /// Writes as many entries as go into the active segment, at least one; rolls before if none do. Where no
+    /// other segment can be made, what is not records goes beyond the size of this one: it may be
+    /// what frees space.
     fn append_run(&self, writer: &mut Writer, planned: &[Planned]) -> Result<usize, LogError> {
         let mut fit = self.count_fitting(writer, planned)?;
         if fit == 0 {
-            self.roll(writer)?;
-            fit = self.count_fitting(writer, planned)?;
+            fit = match self.roll(writer) {
+                Ok(()) => self.count_fitting(writer, planned)?,
+                Err(error) if error.may_pass() => {
+                    let frames = planned.iter().take_while(|p| matches!(p.item, Item::Frame(_)));
+                    Some(frames.count()).filter(|count| *count > 0).ok_or(error)?
+                }
+                Err(error) => return Err(error),
+            };
         }
         let run = &planned[..fit];
         let (segment, end) = {
