@@ -3,10 +3,14 @@
 //! This is the one place where a broker decodes records on behalf of a consumer: a single batch per
 //! lookup, or a few where the log is compacted, each decompressed under a bound.
 
+use std::sync::Mutex;
+
 use jackdaw_raft::blocking;
 
 use super::error::PartitionError;
+use super::lock;
 use super::replica::{Found, Partition, TimestampQuery};
+use crate::model::compression::Compression;
 use crate::model::record_batch::BatchHeader;
 use crate::model::records::{DECOMPRESSED_BYTES_MAX, Record, RecordBatch};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
@@ -129,7 +133,7 @@ fn first_record(
         let found = Found { offset, timestamp: header.max_timestamp, epoch };
         return Ok(Some(found));
     }
-    let batch = decode(slice)?;
+    let batch = decode(header, slice)?;
     for record in &batch {
         let record = record.map_err(|error| unreadable(&error))?;
         if record.timestamp >= wanted && record.offset >= start {
@@ -149,7 +153,7 @@ fn newest_record(
 ) -> Result<Option<Found>, PartitionError> {
     let (mut newest, epoch) = (None, header.leader_epoch);
     let mut best = than;
-    for record in &decode(slice)? {
+    for record in &decode(header, slice)? {
         let Record { offset, timestamp, .. } = record.map_err(|error| unreadable(&error))?;
         if timestamp > best && offset >= start {
             best = timestamp;
@@ -159,9 +163,19 @@ fn newest_record(
     Ok(newest)
 }
 
-fn decode(slice: &FileSlice) -> Result<RecordBatch, PartitionError> {
+fn decode(header: &BatchHeader, slice: &FileSlice) -> Result<RecordBatch, PartitionError> {
     let bytes = slice.read().map_err(|error| unreadable(&error))?;
-    RecordBatch::decode(&bytes, DECOMPRESSED_BYTES_MAX).map_err(|error| unreadable(&error))
+    let decode =
+        || RecordBatch::decode(&bytes, DECOMPRESSED_BYTES_MAX).map_err(|error| unreadable(&error));
+    if matches!(Compression::from_code(header.codec()), Ok(Compression::None)) {
+        return decode();
+    }
+    // A small batch may hold very much: one at a time, and none on a thread that others wait for.
+    static ONE: Mutex<()> = Mutex::new(());
+    blocking(|| {
+        let _one = lock(&ONE);
+        decode()
+    })
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> PartitionError {

@@ -89,6 +89,6 @@ mod tests {
         map.put(&slices, LEN - 19);
         let mut read = [0; 20];
         file.read_exact_at(&mut read, LEN - 20).unwrap();
-        assert_eq!(&read, b"\00123456789abcdefghi");
+        assert_eq!(&read, b"\x000123456789abcdefghi");
     }
 }
