@@ -28,8 +28,7 @@ use super::state_machine::PartitionMachine;
 use crate::model::Offset;
 use crate::model::mutant;
 use crate::model::record_batch::BatchHeader;
-use crate::storage::SyncDone;
-use crate::storage::{EntryBody, EntryId, Log, LogEntry, LogError};
+use crate::storage::{EntryBody, EntryId, Log, LogEntry, LogError, SyncDone};
 
 /// The log port of one partition.
 pub(super) struct PartitionLog {
@@ -40,9 +39,7 @@ pub(super) struct PartitionLog {
     is_reopened: bool,
 }
 
-/// Producers to answer once this node has what they sent.
-type LocalAnswers = Vec<LocalAnswer>;
-
+/// A producer to answer once this node has what it sent.
 struct LocalAnswer {
     index: u64,
     base: Offset,
@@ -98,7 +95,7 @@ impl PartitionLog {
         data: Data,
         LogId { term, index }: LogId,
         end: &mut Offset,
-        answers: &mut LocalAnswers,
+        answers: &mut Vec<LocalAnswer>,
     ) -> EntryBody {
         if data.bytes.is_empty() {
             return EntryBody::Void;
@@ -178,7 +175,7 @@ impl LogPort for PartitionLog {
 
     fn append(&self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
         let mut end = self.log.end_offset();
-        let mut answers = LocalAnswers::new();
+        let mut answers = Vec::new();
         let mut entries: Vec<LogEntry> = entries
             .into_iter()
             .map(|entry| LogEntry {

@@ -46,7 +46,8 @@ impl FileMap {
     /// are in the file at `position`.
     pub fn put(&mut self, slices: &[IoSlice<'_>], position: u64) {
         let Some((first, rest)) = slices.split_first() else { return };
-        let (begin, mut at) = ((position - self.start) as usize, (position - self.start) as usize);
+        let begin = (position - self.start) as usize;
+        let mut at = begin;
         let last = first.get(STORED_LAST).expect("the head of an entry");
         for part in [
             &first[..STORED_LAST.start],

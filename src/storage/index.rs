@@ -208,9 +208,11 @@ impl Index {
     /// The entry of the batch that begins at `offset` behind a frame, if this process made all entries.
     pub(super) fn own_run_at(&self, offset: Offset) -> io::Result<Option<IndexEntry>> {
         self.look(|state| {
+            if state.found {
+                return None;
+            }
             let at = self.partition(state, |e| e.offset <= offset).checked_sub(1)?;
-            let is_it = |e: &IndexEntry| e.begins_run && e.offset == offset;
-            self.decode(state, at).filter(is_it).filter(|_| !state.found)
+            self.decode(state, at).filter(|e| e.begins_run && e.offset == offset)
         })
     }
 
