@@ -66,7 +66,6 @@ mod lane;
 mod leadership;
 mod liveness;
 mod membership;
-mod mutant;
 mod net;
 mod node;
 mod options;
@@ -86,6 +85,8 @@ mod wire;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+
+use jackdaw_mutant as mutant;
 
 pub use blocking::{apart, blocking};
 pub use futures_util::future::BoxFuture;

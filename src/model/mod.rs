@@ -9,12 +9,13 @@ mod byte_source;
 mod clock;
 pub mod compression;
 mod ids;
-pub(crate) mod mutant;
 pub mod record_batch;
 pub mod record_walk;
 pub mod records;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub(crate) use jackdaw_mutant as mutant;
+
 pub use ids::{
     BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId,
     TopicPartition,

@@ -4,12 +4,15 @@
 
 /// Whether the bug called `name` is to be there: `JACKDAW_MUTANT` names it.
 #[cfg(feature = "mutants")]
-pub(crate) fn is_on(name: &str) -> bool {
+#[must_use]
+pub fn is_on(name: &str) -> bool {
     static ON: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     ON.get_or_init(|| std::env::var("JACKDAW_MUTANT").unwrap_or_default()) == name
 }
 
+/// Whether the bug is to be there: never.
 #[cfg(not(feature = "mutants"))]
-pub(crate) const fn is_on(_: &str) -> bool {
+#[must_use]
+pub const fn is_on(_: &str) -> bool {
     false
 }
