@@ -8,7 +8,7 @@ JACKDAW := $(OUT)/jackdaw
 CHAOS := $(OUT)/jackdaw-chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster stop cluster-clean demo test verify fix chaos chaos-long sim sim-mutants bench real-input
+.PHONY: help build run cluster stop cluster-clean demo test verify fix chaos chaos-long sim sim-mutants bench bench-kafka real-input
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -65,6 +65,24 @@ sim-mutants: ## every known bug has to be found by a simulation
 bench: ## what appends, syncs, reads and recovery cost; wants a machine of its own
 	@scripts/need.sh cargo cc c++ make
 	cargo bench --bench storage --bench broker --bench micro
+
+ROUNDS ?= 3
+KAFKA_JARS := $(or $(CARGO_TARGET_DIR),target)/kafka/libs
+
+# Fetched anew when the version in the pom changes.
+$(KAFKA_JARS)/.fetched: benches/kafka/pom.xml
+	rm -rf $(KAFKA_JARS)
+	mvn -q -f benches/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath $(KAFKA_JARS))
+	touch $@
+
+.PHONY: bench-kafka-needs
+bench-kafka-needs:
+	@scripts/need.sh cargo cc c++ make python3 java-17 mvn confluent-kafka
+
+bench-kafka: bench-kafka-needs $(KAFKA_JARS)/.fetched build ## beside Apache Kafka: SCENARIO=a,c-10k ROUNDS=n ARGS="--write docs/benchmarks.md"
+	cargo build --profile $(PROFILE) -p jackdaw-native-client
+	benches/kafka/bench.py --jackdaw $(JACKDAW) --native $(OUT)/jackdaw-native-client --kafka $(KAFKA_JARS) \
+		--rounds $(ROUNDS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 real-input: cluster ## Debian's package index through kcat and confluent-kafka
 	JACKDAW_BIN=$(JACKDAW) JACKDAW_BOOTSTRAP=127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094 \

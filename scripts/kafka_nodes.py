@@ -1,4 +1,4 @@
-"""Apache Kafka brokers for comparisons: three combined KRaft nodes with Kafka's defaults.
+"""Apache Kafka brokers for comparisons: combined KRaft nodes with Kafka's defaults, as many as there are ports for.
 
 The jars come from Maven Central:
     mvn -q -f benches/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$PWD/target/kafka/libs
@@ -7,6 +7,9 @@ The jars come from Maven Central:
 import os
 import subprocess
 import sys
+import time
+
+from nodes import NodeProcess
 
 CLUSTER_ID = "amFja2Rhdy1jb21wYXJlcw"
 # What Kafka's own start scripts give a broker.
@@ -21,11 +24,18 @@ inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={folder}/data{number}
+# Of Kafka's own topics; the default is 3 wherever there are as many brokers.
+offsets.topic.replication.factor={replicas}
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={isr}
 """
 
 
-class KafkaNode:
-    """One broker. `ports` maps each number to its Kafka and controller port, and perhaps others."""
+class KafkaNode(NodeProcess):
+    """One broker. `ports` maps each number to its Kafka and controller port, and perhaps others; `settings` are added to
+    the broker's properties."""
+
+    settings = {}
 
     def __init__(self, jars, folder, number, ports):
         if not os.path.isdir(jars):
@@ -36,7 +46,9 @@ class KafkaNode:
         self.config = f"{folder}/server{number}.properties"
         with open(self.config, "w") as file:
             file.write(PROPERTIES.format(number=number, voters=voters, folder=folder, kafka=self.kafka,
-                                         controller=self.controller))
+                                         controller=self.controller, replicas=min(3, len(ports)),
+                                         isr=min(2, len(ports))))
+            file.writelines(f"{key}={value}\n" for key, value in self.settings.items())
         self.java = ["java", *JVM, "-cp", f"{jars}/*"]
         with open(self.log, "ab") as log:
             subprocess.run([*self.java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self.config],
@@ -44,5 +56,6 @@ class KafkaNode:
 
     def start(self):
         with open(self.log, "ab") as log:
+            self.begun = time.perf_counter()
             self.process = subprocess.Popen([*self.java, "kafka.Kafka", self.config], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log)

@@ -1,8 +1,36 @@
 """What the scripts that start nodes of their own share."""
 
+import os
 import socket
 import struct
 import sys
+import time
+
+
+class NodeProcess:
+    """What the system knows about a node that runs as `self.process`, since `self.begun` (time.perf_counter)."""
+
+    def memory_mb(self):
+        """Resident memory: all of it, what is the process's own (anonymous), and what is mapped from files."""
+        found = {}
+        with open(f"/proc/{self.process.pid}/status") as status:
+            for line in status:
+                key, value = line.split(":", 1)
+                if key in ("VmRSS", "RssAnon", "RssFile"):
+                    found[key] = int(value.split()[0]) / 1024
+        return found
+
+    def resident_mb(self):
+        return self.memory_mb()["VmRSS"]
+
+    def cpu_s(self):
+        """Processor seconds so far, user and system."""
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def ms_since_start(self):
+        return (time.perf_counter() - self.begun) * 1000
 
 
 def free_ports(count):

@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 
-from nodes import ask, create_topics, free_ports
+from nodes import NodeProcess, ask, create_topics, free_ports
 from records import batch, fetch, produce
 
 MS_MAX, MB_MAX, FULL_MS_MAX, PATIENCE_S = 100, 30, 1_000, 60
@@ -37,7 +37,7 @@ RECORDS, VALUE_BYTES, WRITERS = 16, 1_000, 4
 AGAIN_BYTES = 500_000_000
 
 
-class Node:
+class Node(NodeProcess):
     def __init__(self, binary, folder, ports):
         self.kafka, self.log = ports[0], f"{folder}/log"
         command = [binary, "serve", "--set", f"data_dir={folder}/data"]
@@ -55,18 +55,12 @@ class Node:
         while True:
             try:
                 if attempt(self):
-                    return (time.perf_counter() - self.begun) * 1000
+                    return self.ms_since_start()
             except OSError:
                 pass
             if self.process.poll() is not None or time.perf_counter() - self.begun > PATIENCE_S:
                 sys.exit("the node does not answer:\n" + open(self.log).read())
             time.sleep(0.0005)
-
-    def resident_mb(self):
-        for line in open(f"/proc/{self.process.pid}/status"):
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError("no VmRSS")
 
     def read_mb(self):
         """By system calls, and from the disk."""

@@ -30,23 +30,24 @@ def wait(what, condition):
 
 
 @contextlib.contextmanager
-def running(node_type, what):
-    """Nodes of a type by number, started and in the end killed; `what` they are made of. Of a run that fails the
-    logs stay."""
-    ports = free_ports(3 * len(NODES))
-    ports = {n: ports[3 * n - 3 : 3 * n] for n in NODES}
-    folder = tempfile.mkdtemp()
-    nodes = {n: node_type(what, folder, n, ports) for n in NODES}
-    for node in nodes.values():
-        node.start()
-    has_failed = True
+def running(node_type, what, count=len(NODES), inside=None):
+    """Nodes of a type by number, started and in the end killed; `what` they are made of. Their data is in a folder of its
+    own, `inside` another one if that is given. Of a run that fails the logs stay."""
+    ports = free_ports(3 * count)
+    ports = {n: ports[3 * n - 3 : 3 * n] for n in range(1, count + 1)}
+    folder = tempfile.mkdtemp(dir=inside)
+    nodes, has_failed = {}, True
     try:
+        nodes = {n: node_type(what, folder, n, ports) for n in ports}
+        for node in nodes.values():
+            node.start()
         yield nodes
         has_failed = False
     finally:
         for node in nodes.values():
-            node.process.kill()
-            node.process.wait()
+            if hasattr(node, "process"):
+                node.process.kill()
+                node.process.wait()
         for found in os.scandir(folder):
             if found.is_dir():
                 shutil.rmtree(found.path)
