@@ -33,7 +33,8 @@ class Few(Steady):
     def around_a_kill(self, kill):
         begin = time.monotonic()
         kill()
-        wait("writes to every partition", lambda: self.writes_everywhere(begin + 0.2))
+        gone = time.monotonic()
+        wait("writes to every partition", lambda: self.writes_everywhere(gone))
         time.sleep(QUIET_S)
         return max(self.gaps_ms(begin, time.monotonic() - QUIET_S / 2))
 

@@ -14,6 +14,7 @@ from nodes import NodeProcess
 CLUSTER_ID = "amFja2Rhdy1jb21wYXJlcw"
 # What Kafka's own start scripts give a broker.
 JVM = ["-Xmx1G", "-Xms1G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+ExplicitGCInvokesConcurrent"]
+LOGGED = "-Dlog4j2.level=WARN"
 PROPERTIES = """\
 process.roles=broker,controller
 node.id={number}
@@ -49,7 +50,7 @@ class KafkaNode(NodeProcess):
                                          controller=self.controller, replicas=min(3, len(ports)),
                                          isr=min(2, len(ports))))
             file.writelines(f"{key}={value}\n" for key, value in self.settings.items())
-        self.java = ["java", *JVM, "-cp", f"{jars}/*"]
+        self.java = ["java", *JVM, LOGGED, "-cp", f"{jars}/*"]
         with open(self.log, "ab") as log:
             subprocess.run([*self.java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self.config],
                            stdout=log, stderr=log, check=True)

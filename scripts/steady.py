@@ -106,7 +106,9 @@ class Steady:
         self.producer.flush(PATIENCE_S)
 
     def writes_everywhere(self, since):
-        return all(times and times[-1][1] > since for times in self.acknowledged)
+        """Whether each partition has acknowledged a record that was sent later: what was sent before may be answered late, by
+        a node that has died since."""
+        return all(times and times[-1][0] > since for times in self.acknowledged)
 
     def gaps_ms(self, begin, end):
         """The longest time between two acknowledgements of each partition that overlaps that from `begin` to

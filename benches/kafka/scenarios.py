@@ -13,7 +13,7 @@ from typing import Callable
 
 from cluster import MODES, Usage, memory_mb, settle
 from nodes import ask
-from steady import PATIENCE_S, BrokerWatch, running, wait
+from steady import PATIENCE_S, BrokerWatch, producer, running, wait
 
 TOPIC, PARTITIONS, KIB = "bench", 12, 1024
 ALL, DEFAULTS = ("jackdaw", "kafka", "kafka-fsync"), ("jackdaw", "kafka")
@@ -55,9 +55,21 @@ class Run:
         settle()
         return Usage(self.nodes)
 
-    def create(self, partitions=PARTITIONS, topic=TOPIC):
+    def create(self, partitions=PARTITIONS, topic=TOPIC, is_written_to=True):
         self.watch.create(topic, partitions)
         wait("leaders spread evenly", lambda: self.watch.is_even(topic))
+        if is_written_to:
+            self.write_everywhere(topic, partitions)
+
+    def write_everywhere(self, topic, partitions):
+        """One record to each partition: Kafka's Metadata names leaders that do not know of it yet. They refuse a new producer's
+        first batch, may take its second, and then refuse the first for ever (OutOfOrderSequenceException)."""
+        client, failed = producer(self.bootstrap), []
+        for partition in range(partitions):
+            client.produce(topic, b"x", partition=partition, on_delivery=lambda error, _: error and failed.append(error))
+        left = client.flush(PATIENCE_S)
+        if failed or left:
+            sys.exit(f"{left} of {partitions} partitions took no record; {failed[:1]}")
 
     def warm_up(self, record_bytes, settings=DURABLE, payload=None):
         """The JVMs of the brokers compile what they will need. Returns the number of records."""
@@ -163,7 +175,7 @@ def catch_up(run):
 
 def tail(run, groups=5):
     """One producer, and members of as many groups that read what it writes while it does."""
-    run.create()
+    run.create(is_written_to=False)
     # The first group waits for the broker's own topic of offsets, and is no part of what is measured.
     run.create(1, "first")
     run.clients.load("produce", run.bootstrap, "first", DURABLE, records=run.sized(100_000), size=KIB)
@@ -194,21 +206,29 @@ def tail(run, groups=5):
 
 
 def small_producers(run, connections=200):
-    """Each has one record under way, in a request of its own."""
+    """Each has one record under way, in a request of its own: first librdkafka, then bare sockets, which cost a hundredth of it
+    and leave the machine to the brokers."""
     run.create()
     settings, size = {**DURABLE, "linger.ms": 0}, 100
     options = {"size": size, "producers": connections, "in_flight": 1}
     run.clients.load("produce", run.bootstrap, TOPIC, settings, records=run.sized(40_000), **options)
     with run.usage() as used:
         found = run.clients.load("produce", run.bootstrap, TOPIC, settings, records=run.sized(200_000), **options)
-    requests = found["records"]
+    with run.usage() as bare:
+        plain = run.clients.load(
+            "requests", run.bootstrap, TOPIC, {}, records=run.sized(400_000), size=size, connections=connections
+        )
+    return {**request_figures("request", found, used), **request_figures("bare_request", plain, bare)}
+
+
+def request_figures(what, found, used):
     return {
-        "requests_s": found["records_s"],
-        **{f"request_{at}_ms": found["latency_ms"][at] for at in ("p50", "p99")},
-        "request_cpu_us": used.broker_cpu_s * 1e6 / requests,
-        "request_client_cpu_us": used.client_cpu_s * 1e6 / requests,
-        "request_broker_cores": used.broker_cpu_s / used.wall_s,
-        "request_client_cores": used.client_cpu_s / used.wall_s,
+        f"{what}s_s": found["records_s"],
+        **{f"{what}_{at}_ms": found["latency_ms"][at] for at in ("p50", "p99")},
+        f"{what}_cpu_us": used.broker_cpu_s * 1e6 / found["records"],
+        f"{what}_client_cpu_us": used.client_cpu_s * 1e6 / found["records"],
+        f"{what}_broker_cores": used.broker_cpu_s / used.wall_s,
+        f"{what}_client_cores": used.client_cpu_s / used.wall_s,
     }
 
 
@@ -241,7 +261,8 @@ def memory(run):
         run.clients.produce(run.bootstrap, TOPIC, records, KIB, DURABLE)
         run.clients.load("consume", run.bootstrap, TOPIC, {}, records=records)
     return {
-        "idle_mb": idle["VmRSS"], "idle_anon_mb": idle["RssAnon"], "loaded_mb": used.memory["VmRSS"],
+        "idle_mb": idle["VmRSS"], "idle_largest_mb": idle["largest"], "idle_anon_mb": idle["RssAnon"],
+        "loaded_mb": used.memory["VmRSS"], "loaded_largest_mb": used.memory["largest"],
         "loaded_anon_mb": used.memory["RssAnon"], "loaded_file_mb": used.memory["RssFile"],
     }
 

@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use serde::Serialize;
 
 use crate::latencies::{Clock, Latencies, Percentiles, STAMP_BYTES};
+use crate::requests::shares;
 use crate::target::{PATIENCE, Target};
 
 /// How long a producer waits for acknowledgements at a time.
@@ -183,17 +184,14 @@ pub(crate) fn run(options: &Options) -> Result<Produced> {
     };
     let clients =
         (0..producers).map(made).collect::<Result<Vec<_>>>().context("making a producer")?;
-    let share = |number: usize| {
-        let (number, producers) = (number as u64, producers as u64);
-        options.records / producers + u64::from(number < options.records % producers)
-    };
     let begun = clock.elapsed();
     let found = thread::scope(|scope| {
         let started: Vec<_> = clients
             .iter()
+            .zip(shares(options.records, producers))
             .enumerate()
-            .map(|(number, client)| {
-                scope.spawn(move || write(options, client, partition(number), share(number)))
+            .map(|(number, (client, share))| {
+                scope.spawn(move || write(options, client, partition(number), share))
             })
             .collect();
         started
