@@ -31,6 +31,9 @@ class Few(Steady):
     """Gaps of the few partitions that are written to all the time."""
 
     def around_a_kill(self, kill):
+        settled = time.monotonic()
+        # Without an acknowledgement before it there would be no gap to see.
+        wait("writes to every partition", lambda: self.writes_everywhere(settled))
         begin = time.monotonic()
         kill()
         gone = time.monotonic()

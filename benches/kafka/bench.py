@@ -2,7 +2,7 @@
 """Jackdaw beside Apache Kafka: on the same machine, in the same run, with the same clients.
 
     make bench-kafka [SCENARIO=a,c-10k] [ROUNDS=3]                 # builds and fetches what it needs, then this:
-    benches/kafka/bench.py [--scenario a,c-10k] [--rounds 3] [--quick] [--json FILE] [--svg FILE] [--write DOCUMENT]
+    benches/kafka/bench.py [--scenario a,c-10k] [--rounds 3] [--quick] [--scale X] [--json FILE] [--svg FILE] [--write DOCUMENT]
     benches/kafka/bench.py --list | --self-test
 
 Three brokers with three replicas, or one where a scenario says so; of one mode at a time, each run with brokers and data of
@@ -35,7 +35,9 @@ def parsed():
     parser.add_argument("--scenario", default="", metavar="NAME,…", help="names, or beginnings of names; default all")
     parser.add_argument("--mode", default="", metavar="NAME,…", help="only these of jackdaw, kafka, kafka-fsync")
     parser.add_argument("--rounds", type=int, default=3, help="runs of every scenario in every mode (3)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, and nothing else")
+    parser.add_argument("--scale", type=float, default=1, metavar="X", help="of all sizes: 2 writes twice as much")
+    parser.add_argument("--quick", dest="scale", action="store_const", const=0.02,
+                        help="tiny sizes: shows that everything runs, and nothing else")
     parser.add_argument("--json", metavar="FILE", help="writes facts, runs and rows, after every run")
     parser.add_argument("--from", dest="earlier", action="append", default=[], metavar="FILE",
                         help="runs of an earlier --json that count too; with --rounds 0 only those")
@@ -179,7 +181,7 @@ def measure(args, scenarios, record):
             sys.exit(f"{path} is not there; `{how}` makes it")
     if subprocess.run([f"{ROOT}/scripts/need.sh", "java-17", "confluent-kafka"]).returncode:
         sys.exit(1)
-    setup = Setup(made_of, Clients(args.kafka, args.native), args.folder, args.quick, int(args.catch_up_gb * 1e9))
+    setup = Setup(made_of, Clients(args.kafka, args.native), args.folder, args.scale, int(args.catch_up_gb * 1e9))
     planned = list(plan(scenarios, args.mode.split(",") if args.mode else [], args.rounds))
     progress = Progress(len(planned))
     for scenario, mode, number in planned:

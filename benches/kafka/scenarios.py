@@ -18,8 +18,8 @@ from steady import PATIENCE_S, BrokerWatch, producer, running, wait
 TOPIC, PARTITIONS, KIB = "bench", 12, 1024
 ALL, DEFAULTS = ("jackdaw", "kafka", "kafka-fsync"), ("jackdaw", "kafka")
 DURABLE = {"acks": "all", "enable.idempotence": "true"}
-# What --quick leaves of the sizes, and what Kafka with syncs gets of them: it would take an hour otherwise.
-QUICK, FSYNC = 50, 5
+# Kafka with syncs gets so small a part of the records: it would take an hour otherwise.
+FSYNC = 5
 # Idle is a state that only time shows.
 IDLE_S = 5
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts")
@@ -34,8 +34,12 @@ class Setup:
     clients: object
     # Where the data of all modes goes.
     folder: str
-    is_quick: bool
+    # Of all sizes and times.
+    scale: float
     catch_up_bytes: int
+
+    def seconds(self, full):
+        return max(3, round(full * self.scale))
 
 
 class Run:
@@ -48,8 +52,7 @@ class Run:
 
     def sized(self, records, least=1000):
         """As many records as this mode gets."""
-        share = (QUICK if self.setup.is_quick else 1) * (FSYNC if self.mode == "kafka-fsync" else 1)
-        return max(least, records // share)
+        return max(least, int(records * self.setup.scale / (FSYNC if self.mode == "kafka-fsync" else 1)))
 
     def usage(self):
         settle()
@@ -114,7 +117,7 @@ def one_broker(run, acks):
     run.create()
     settings = {"acks": acks, "enable.idempotence": str(acks == "all").lower()}
     run.warm_up(KIB, settings)
-    records = run.sized(1_000_000)
+    records = run.sized(600_000)
     return {**run.java_produce(records, KIB, settings), **run.native_produce(records, KIB, settings)}
 
 
@@ -124,7 +127,7 @@ def compressed(run, codec):
     write_values(payload)
     settings = {**DURABLE, "compression.type": codec}
     run.warm_up(KIB, settings, payload)
-    return run.java_produce(run.sized(1_000_000), KIB, settings, payload)
+    return run.java_produce(run.sized(600_000), KIB, settings, payload)
 
 
 def write_values(path, count=1000):
@@ -143,13 +146,13 @@ def latency(run, rate):
     """Without a linger, which would be most of what is measured."""
     run.create()
     run.warm_up(KIB)
-    settings, seconds = {**DURABLE, "linger.ms": 0}, 3 if run.setup.is_quick else 20
+    settings, seconds = {**DURABLE, "linger.ms": 0}, run.setup.seconds(15)
     with run.usage() as used:
         found = run.clients.load(
             "e2e", run.bootstrap, TOPIC, settings, rate=rate, seconds=seconds, size=KIB, warmup_seconds=seconds // 3
         )
     java = run.clients.produce(run.bootstrap, TOPIC, rate * seconds, KIB, settings, rate=rate, warmup=rate * seconds // 3)
-    alone = run.clients.one_at_a_time(run.bootstrap, TOPIC, 200 if run.setup.is_quick else 2000, KIB)
+    alone = run.clients.one_at_a_time(run.bootstrap, TOPIC, run.sized(2000, 200), KIB)
     return {
         **{f"{what}_{at}_ms": found[f"{what}_ms"][at] for what in ("produce", "e2e") for at in ("p50", "p99", "p999")},
         **{f"java_produce_{at}_ms": java[at] for at in ("avg", "p99", "p999")},
@@ -161,8 +164,7 @@ def latency(run, rate):
 
 def catch_up(run):
     run.create()
-    size = run.setup.catch_up_bytes // (QUICK if run.setup.is_quick else 1)
-    records = max(1000, size // KIB)
+    records = max(1000, int(run.setup.catch_up_bytes * run.setup.scale / KIB))
     fill = {"acks": 1}
     run.clients.load("produce", run.bootstrap, TOPIC, fill, records=records, size=KIB)
     # The brokers' JVMs compile how they answer.
@@ -211,12 +213,12 @@ def small_producers(run, connections=200):
     run.create()
     settings, size = {**DURABLE, "linger.ms": 0}, 100
     options = {"size": size, "producers": connections, "in_flight": 1}
-    run.clients.load("produce", run.bootstrap, TOPIC, settings, records=run.sized(40_000), **options)
+    run.clients.load("produce", run.bootstrap, TOPIC, settings, records=run.sized(20_000), **options)
     with run.usage() as used:
-        found = run.clients.load("produce", run.bootstrap, TOPIC, settings, records=run.sized(200_000), **options)
+        found = run.clients.load("produce", run.bootstrap, TOPIC, settings, records=run.sized(100_000), **options)
     with run.usage() as bare:
         plain = run.clients.load(
-            "requests", run.bootstrap, TOPIC, {}, records=run.sized(400_000), size=size, connections=connections
+            "requests", run.bootstrap, TOPIC, {}, records=run.sized(200_000), size=size, connections=connections
         )
     return {**request_figures("request", found, used), **request_figures("bare_request", plain, bare)}
 
@@ -269,7 +271,7 @@ def memory(run):
 
 def failover(setup, mode):
     """scripts/failover-time.py, which starts brokers of its own."""
-    rounds = 1 if setup.is_quick else 3
+    rounds = max(1, round(3 * setup.scale))
     script = [sys.executable, f"{SCRIPTS}/failover-time.py", setup.made_of[mode], str(rounds)]
     said = subprocess.run(script, capture_output=True, text=True, env={**os.environ, "TMPDIR": setup.folder})
     found = re.search(r"median (\d+), .*largest (\d+)", said.stdout)
@@ -298,15 +300,15 @@ class Scenario:
 
 
 SCENARIOS = [
-    Scenario("a-1k", "throughput, records of 1 KiB", lambda run: throughput(run, KIB, 1_000_000)),
-    Scenario("a-100", "throughput, records of 100 B", lambda run: throughput(run, 100, 5_000_000)),
+    Scenario("a-1k", "throughput, records of 1 KiB", lambda run: throughput(run, KIB, 600_000)),
+    Scenario("a-100", "throughput, records of 100 B", lambda run: throughput(run, 100, 3_000_000)),
     Scenario("c-1k", "1,000 records/s of 1 KiB, linger.ms=0", lambda run: latency(run, 1_000)),
     Scenario("c-10k", "10,000 records/s of 1 KiB, linger.ms=0", lambda run: latency(run, 10_000)),
     Scenario("d-1", "one broker, acks=1, 1 KiB", lambda run: one_broker(run, "1"), nodes=1),
     Scenario("d-all", "one broker, acks=all, 1 KiB", lambda run: one_broker(run, "all"), nodes=1),
     Scenario("e-catch-up", "one broker, consuming from the page cache", catch_up, DEFAULTS, 1),
     Scenario("e-tail", "one broker, 1 producer and 5 groups at the tail", tail, DEFAULTS, 1),
-    Scenario("f", "1,000 partitions, 1 KiB", lambda run: throughput(run, KIB, 1_000_000, 1000)),
+    Scenario("f", "1,000 partitions, 1 KiB", lambda run: throughput(run, KIB, 400_000, 1000)),
     Scenario("g", "200 producers of 100 B, one record a request", small_producers),
     Scenario("h-1", "start of one broker", lambda setup, mode: start(setup, mode, 1), DEFAULTS, 0),
     Scenario("h-3", "start of three brokers", lambda setup, mode: start(setup, mode, 3), DEFAULTS, 0),
