@@ -79,7 +79,7 @@ def facts(args):
         ("date", datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")),
         ("machine", f"{os.cpu_count()} cores ({found_in('/proc/cpuinfo', r'^model name.*: (.*)')}), {memory_gib:.0f} GiB, "
                     f"Linux {platform.release()}, data on {file_system}"),
-        ("versions", f"{first_line([args.jackdaw, '--version'])} (tree {commit or 'unknown'}), "
+        ("versions", f"{first_line([args.jackdaw, '--version']) or 'jackdaw'} (tree {commit or 'unknown'}), "
                      f"Apache Kafka {', '.join(kafka).removeprefix('kafka-clients-').removesuffix('.jar')}, "
                      f"librdkafka {librdkafka}, {first_line(['java', '-version'])}"),
         ("command", f"`{command}`"),
@@ -138,13 +138,17 @@ class Record:
 
     def __init__(self, args, titles):
         self.args, self.titles, self.runs, self.failed = args, titles, [], []
-        self.facts = facts(args)
+        known = []
         for path in args.earlier:
             with open(path) as file:
-                self.runs += json.load(file)["runs"]
+                earlier = json.load(file)
+            self.runs += earlier["runs"]
+            known.append(earlier["facts"])
+        self.facts = report.merged_facts(known + ([dict(facts(args))] if args.rounds else []))
 
     def rows(self):
-        return report.rows(self.runs)
+        order = list(self.titles)
+        return report.rows(sorted(self.runs, key=lambda run: order.index(run["scenario"])))
 
     def write_json(self):
         if self.args.json:

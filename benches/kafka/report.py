@@ -235,6 +235,12 @@ def replace_section(document, section):
     return f"{before}{BEGIN}\n{section.strip()}\n{END}{after}"
 
 
+def merged_facts(known):
+    """Facts of several invocations ({name: text} each) as (name, text): what differs is listed."""
+    names = dict.fromkeys(name for each in known for name in each)
+    return [(name, "; ".join(dict.fromkeys(each[name] for each in known if name in each))) for name in names]
+
+
 def section(table, titles, facts, plot):
     """What goes into a document; `facts` are (name, text), `plot` the path of the plot as seen from the document."""
     listed = "\n".join(f"* {name}: {text}" for name, text in facts)

@@ -85,6 +85,11 @@ class Table(unittest.TestCase):
                 report.replace_section(broken, "new")
 
 
+    def test_facts_of_several_invocations(self):
+        known = [{"date": "1", "machine": "m"}, {"date": "2", "machine": "m"}]
+        self.assertEqual(report.merged_facts(known), [("date", "1; 2"), ("machine", "m")])
+
+
 class Plot(unittest.TestCase):
     def rects(self, runs):
         document = ElementTree.fromstring(plot.svg(report.rows(runs)))
