@@ -208,7 +208,7 @@ def tail(run, groups=5):
 
 
 def small_producers(run, connections=200):
-    """Each has one record under way, in a request of its own: first librdkafka, then bare sockets, which cost a hundredth of it
+    """Each has one record under way, in a request of its own: first librdkafka, then bare sockets, which cost a tenth of it
     and leave the machine to the brokers."""
     run.create()
     settings, size = {**DURABLE, "linger.ms": 0}, 100
