@@ -7,10 +7,15 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+
+/// Bytes that the peer's machine has not confirmed, or has no room for, for so long end their connection. Heartbeats find
+/// out sooner about the main one; over the one for old entries nobody else asks.
+const UNCONFIRMED_MAX: Duration = Duration::from_secs(15);
 
 /// Both directions of a connection.
 pub struct Connection {
@@ -107,6 +112,7 @@ impl Listener for TcpListener {
 
 fn connection(socket: TcpStream) -> io::Result<Connection> {
     socket.set_nodelay(true)?;
+    rustix::net::sockopt::set_tcp_user_timeout(&socket, UNCONFIRMED_MAX.as_millis() as u32)?;
     let (reader, writer) = socket.into_split();
     Ok(Connection { reader: Box::new(reader), writer: Box::new(writer) })
 }
