@@ -64,7 +64,7 @@ sim-mutants: ## every known bug has to be found by a simulation
 
 bench: ## what appends, syncs, reads and recovery cost; wants a machine of its own
 	@scripts/need.sh cargo cc c++ make
-	cargo bench --bench storage --bench broker --bench micro
+	cargo bench --no-fail-fast --bench storage --bench broker --bench micro
 
 real-input: cluster ## Debian's package index through kcat and confluent-kafka
 	JACKDAW_BIN=$(JACKDAW) JACKDAW_BOOTSTRAP=127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094 \
