@@ -64,7 +64,7 @@ sim-mutants: ## every known bug has to be found by a simulation
 
 bench: ## what appends, syncs, reads and recovery cost; wants a machine of its own
 	@scripts/need.sh cargo cc c++ make
-	cargo bench --bench storage --bench broker --bench micro
+	cargo bench --no-fail-fast --bench storage --bench broker --bench micro
 
 ROUNDS ?= 3
 KAFKA_JARS := $(or $(CARGO_TARGET_DIR),target)/kafka/libs

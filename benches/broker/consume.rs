@@ -15,13 +15,17 @@ const ROUNDS: usize = 5;
 /// An answer of one batch, and one of as many small ones.
 const BATCH_BYTES: [usize; 2] = [FETCH, 16 << 10];
 
-pub(crate) fn run(gb: usize) {
-    for batch_bytes in BATCH_BYTES {
-        run_with(gb, batch_bytes);
-    }
+/// Largest ratio that is meant to be.
+const BAR: f64 = 1.3;
+
+/// Whether the bar was met.
+pub(crate) fn run(gb: usize) -> bool {
+    // Both are run, whatever the first one says.
+    let are_met = BATCH_BYTES.map(|batch_bytes| run_with(gb, batch_bytes));
+    are_met.into_iter().all(|is_met| is_met)
 }
 
-fn run_with(gb: usize, batch_bytes: usize) {
+fn run_with(gb: usize, batch_bytes: usize) -> bool {
     let kib = batch_bytes >> 10;
     println!("\nconsume: CPU time to send {gb} GB from the page cache, batches of {kib} KiB");
     let broker = Broker::start();
@@ -59,7 +63,8 @@ fn run_with(gb: usize, batch_bytes: usize) {
     };
     let (ours, bare) = (middle(&mut ours), middle(&mut bare));
     println!("  broker     {ours:.3} s/GB\n  bare loop  {bare:.3} s/GB");
-    println!("  ratio      {:.2} (bar: 1.3)", ours / bare);
+    println!("  ratio      {:.2} (bar: {BAR})", ours / bare);
+    ours / bare <= BAR
 }
 
 /// What every response looks like: whole batches behind a head.

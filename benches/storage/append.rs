@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jackdaw::storage::{LogOptions, RollLimits};
 
 use crate::bed::{batch, entry, folder, open, storage, wait_synced};
-use crate::figures::{Report, percentile};
+use crate::figures::{Bar, Report, percentile};
 
 const BYTES_PER_SECOND: usize = 200_000_000;
 const LENGTH: Duration = Duration::from_secs(10);
@@ -56,10 +56,12 @@ fn measure(report: &mut Report, segment_bytes: u64) {
         synced = syncs.join().unwrap();
     });
     let bytes = took.len() * batch.len();
-    report.figure("pace (bar: 199)", bytes as f64 / begun.elapsed().as_secs_f64() / 1e6, "MB/s");
+    let pace = bytes as f64 / begun.elapsed().as_secs_f64() / 1e6;
+    report.against(Bar::AtLeast(199.0), "pace", pace, "MB/s");
     report.figure("segments", log.segment_count() as f64, "");
     report.micros("append of 16 KiB, p50", percentile(&mut took, 50.0));
-    report.micros("append of 16 KiB, p99 (bar: 1,500)", percentile(&mut took, 99.0));
+    let late = percentile(&mut took, 99.0).as_secs_f64() * 1e6;
+    report.against(Bar::AtMost(1_500.0), "append of 16 KiB, p99", late, "µs");
     report.micros("append of 16 KiB, p99.9", percentile(&mut took, 99.9));
     report.micros("append of 16 KiB, largest", percentile(&mut took, 100.0));
     report.micros("sync beside it, p50", percentile(&mut synced, 50.0));

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-/// Prints figures as they are known.
+/// What a figure has to be.
+#[derive(Clone, Copy)]
+pub(crate) enum Bar {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// Prints figures as they are known, and remembers which ones are not what they have to be.
 pub(crate) struct Report {
     json: bool,
     scenario: &'static str,
+    missed: Vec<String>,
 }
 
 impl Report {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, scenario: "" }
+        Self { json, scenario: "", missed: Vec::new() }
     }
 
     pub(crate) fn begin(&mut self, scenario: &'static str, what: &str) {
@@ -30,6 +38,23 @@ impl Report {
         } else {
             println!("  {name:<52} {} {unit}", human(value));
         }
+    }
+
+    /// A figure that has a bar.
+    pub(crate) fn against(&mut self, bar: Bar, name: &str, value: f64, unit: &str) {
+        let (bar, is_met) = match bar {
+            Bar::AtLeast(bar) => (bar, value >= bar),
+            Bar::AtMost(bar) => (bar, value <= bar),
+        };
+        self.figure(&format!("{name} (bar: {bar})"), value, unit);
+        if !is_met {
+            self.missed.push(format!("{}: {name}: {value:.3} {unit}, bar {bar}", self.scenario));
+        }
+    }
+
+    /// The figures that have missed their bars.
+    pub(crate) fn missed(&self) -> &[String] {
+        &self.missed
     }
 
     pub(crate) fn micros(&self, name: &str, value: Duration) {

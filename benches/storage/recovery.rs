@@ -5,7 +5,7 @@ use std::time::Instant;
 use jackdaw::storage::LogOptions;
 
 use crate::bed::{batch, entry, folder, open, storage, wait_synced};
-use crate::figures::{Report, median};
+use crate::figures::{Bar, Report, median};
 
 const LOGS: usize = 100;
 const BYTES_PER_LOG: usize = 100 << 20;
@@ -44,5 +44,5 @@ pub(crate) fn after_kill(report: &mut Report) {
     }
     let bytes = LOGS * BYTES_PER_LOG;
     report.figure("bytes in 100 logs", bytes as f64 / 1e9, "GB");
-    report.figure("opened after (bar: 1)", median(&mut took), "s");
+    report.against(Bar::AtMost(1.0), "opened after", median(&mut took), "s");
 }

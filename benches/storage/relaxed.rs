@@ -11,7 +11,7 @@ use memmap2::MmapOptions;
 use rustix::fs::FallocateFlags;
 
 use crate::bed::{batch, entry, folder, open, storage};
-use crate::figures::{Report, median};
+use crate::figures::{Bar, Report, median};
 
 const BYTES: usize = 256 << 20;
 const ROUNDS: usize = 9;
@@ -31,8 +31,11 @@ pub(crate) fn throughput(report: &mut Report) {
         let size = bytes >> 10;
         report.figure(&format!("bare copy, {size} KiB"), per_second(&mut bare), "MB/s");
         report.figure(&format!("append, {size} KiB"), per_second(&mut appended), "MB/s");
-        let bar = if size == 16 { " (bar: 0.7)" } else { "" };
-        report.figure(&format!("append against copy, {size} KiB{bar}"), median(&mut ratios), "×");
+        let (name, ratio) = (format!("append against copy, {size} KiB"), median(&mut ratios));
+        match size {
+            16 => report.against(Bar::AtLeast(0.7), &name, ratio, "×"),
+            _ => report.figure(&name, ratio, "×"),
+        }
     }
 }
 

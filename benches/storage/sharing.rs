@@ -9,7 +9,7 @@ use jackdaw::storage::{Log, LogOptions};
 use tokio::sync::oneshot;
 
 use crate::bed::{batch, entry, folder, open, storage};
-use crate::figures::{Report, median};
+use crate::figures::{Bar, Report, median};
 
 const APPENDERS: usize = 64;
 const ROUNDS: usize = 5;
@@ -33,7 +33,7 @@ pub(crate) fn one_log(report: &mut Report) {
     }
     report.figure("one appender", median(&mut alone), "appends/s");
     report.figure("64 appenders of the same log", median(&mut shared), "appends/s");
-    report.figure("64 appenders against one (bar: 20)", median(&mut ratios), "×");
+    report.against(Bar::AtLeast(20.0), "64 appenders against one", median(&mut ratios), "×");
 }
 
 fn append(log: &Log, next: &Mutex<u64>) {
@@ -109,7 +109,7 @@ pub(crate) fn many_logs(report: &mut Report) {
     }
     report.micros("fdatasync of 1,000 files, one by one", median(&mut serial));
     report.micros("1,000 logs synced", median(&mut product));
-    report.figure("faster by (bar: 8)", median(&mut ratios), "×");
+    report.against(Bar::AtLeast(8.0), "faster by", median(&mut ratios), "×");
 }
 
 fn sync_all(logs: &[Log]) {

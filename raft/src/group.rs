@@ -406,6 +406,7 @@ impl Group {
 
     /// Ends the group. On return its ports are no longer used, and its status says that it ended.
     pub(crate) async fn close(&self) -> Result<(), RaftError> {
+        self.inner.signals.closing.store(true, Ordering::Release);
         self.raft().shutdown().await.map_err(|error| RaftError::Storage(error.to_string()))?;
         let ended = async {
             let mut status = self.inner.status.clone();

@@ -152,7 +152,9 @@ impl RaftNode {
         let (alive, in_use) = mpsc::channel::<Infallible>(1);
         let (port, may_lack) = (Arc::downgrade(&log), log.may_lack());
         let append_bytes_max = node.options.limits.append_bytes_max;
-        let log = LogStore::new(id, log, node.hard.clone(), append_bytes_max, alive.clone())
+        let signals = Arc::new(GroupSignals::default());
+        let (hard, told) = (node.hard.clone(), signals.clone());
+        let log = LogStore::new(id, log, hard, append_bytes_max, told, alive.clone())
             .map_err(|error| RaftError::Storage(error.to_string()))?;
         let built = Arc::new(watch::Sender::new(SnapshotBuilt::default()));
         let machine = Machine::new(machine, built.clone(), alive);
@@ -161,7 +163,6 @@ impl RaftNode {
         let raft = Raft::new(me, node.config.clone(), network, log, machine).await;
         let raft = raft.map_err(|fatal| ended(&fatal))?;
 
-        let signals = Arc::new(GroupSignals::default());
         let (status, statuses) = watch::channel(GroupStatus::default());
         let (role, roles) = watch::channel(Role::default());
         let watcher = Watcher {

@@ -97,7 +97,8 @@ pub trait HardStateStore: Send + Sync + 'static {
     /// What is remembered of `group`; the default where nothing is.
     fn load(&self, group: GroupId) -> io::Result<HardState>;
 
-    /// Remembers a vote; durable when the future resolves.
+    /// Remembers a vote; durable when the future resolves. Where there is no room for it, nothing is promised,
+    /// and it is tried again. Any other error ends the group.
     fn save_vote(&self, group: GroupId, vote: Vote) -> BoxFuture<'static, io::Result<()>>;
 
     /// Remembers the committed position in memory; the store makes a checkpoint now and then.

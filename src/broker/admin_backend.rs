@@ -11,7 +11,8 @@ use super::lock;
 use super::quarantine::{Troubles, VOTES_LOST, quarantined};
 use crate::admin::{
     AdminBackend, AdminError, AdminErrorKind, ClusterView, MetadataView, NewTopic, NodeView,
-    PartitionView, PartitionsAsked, PartitionsPage, QuarantineState, ReplicaView, TopicView,
+    PartitionView, PartitionsAsked, PartitionsPage, QuarantineState, QuarantineView, ReplicaView,
+    TopicView,
 };
 use crate::handlers::errors::KafkaCode;
 use crate::metadata::{CreateTopic, Metadata, MetadataError, Refusal, TopicImage, TopicSelector};
@@ -63,9 +64,16 @@ impl AdminBackend for LiveAdmin {
                 reasons.push(format!("partition {name} has no leader"));
             }
         }
+        let image = self.metadata.image();
+        let is_only = |replica: &QuarantineView| {
+            let topic = image.topic(&replica.topic);
+            let replicas = topic.and_then(|t| t.replicas(PartitionIndex(replica.partition)));
+            replicas.is_some_and(|replicas| replicas.len() == 1)
+        };
         for replica in quarantined(&self.partitions, &lock(&self.troubles)) {
-            // One that is damaged serves what it can, and may do so for as long as it is the only one.
-            if replica.state != QuarantineState::Damaged {
+            // One that is damaged serves what it can until another one leads, and its node is fit for the rest.
+            // Where there is no other, somebody has to look.
+            if replica.state != QuarantineState::Damaged || is_only(&replica) {
                 reasons.push(replica.to_string());
             }
         }

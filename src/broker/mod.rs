@@ -15,6 +15,7 @@ mod options;
 mod quarantine;
 mod reconciler;
 mod retention;
+mod short_logs;
 mod surroundings;
 mod unknown_folders;
 mod verify;

@@ -30,6 +30,7 @@ use super::options;
 use super::quarantine::Troubles;
 use super::reconciler::{OPENING_MAX, Reconciler};
 use super::retention::Retention;
+use super::short_logs;
 use super::surroundings::Surroundings;
 use crate::admin;
 use crate::config::{NodeConfig, StorageConfig};
@@ -41,7 +42,7 @@ use crate::model::Clock;
 use crate::partition::{self, PartitionSet, PurgeSender};
 use crate::server::Server;
 use crate::storage::kv::Kv;
-use crate::storage::{self, DataDir, LogError, Storage};
+use crate::storage::{self, DataDir, LogError, Storage, read_identity};
 
 /// Longest time for which leaderships are handed over before a stop.
 const HAND_OVER_MAX: Duration = Duration::from_secs(5);
@@ -107,7 +108,11 @@ impl Disk {
         let storage = Storage::new(options::storage(config, surroundings.storage.clone()));
         let kv = Kv::open(&data_dir.kv_dir(), &storage)?;
         let hard_states = HardStates::open(&data_dir, &storage, &kv)?;
-        let metadata_log = open_metadata_log(config, &data_dir, &storage, &kv, &*hard_states)?;
+        if config.nodes.len() == 1 {
+            let (dir, group) = (data_dir.metadata_dir(), GroupId::METADATA);
+            short_logs::accept_loss(&dir, group, &hard_states)?;
+        }
+        let metadata_log = open_metadata_log(config, &data_dir, &storage, &kv, &hard_states)?;
         Ok(Self {
             data_dir: Arc::new(data_dir),
             storage,
@@ -171,7 +176,9 @@ impl Node {
             servers: Vec::new(),
             tasks: Vec::new(),
         };
-        node.tasks.push(tokio::spawn(Arc::clone(&node.disk.hard_states).run()));
+        let on_disk = short_logs::on_disk(&node.partitions, &node.disk.metadata_log);
+        let hard_states = Arc::clone(&node.disk.hard_states);
+        node.tasks.push(tokio::spawn(hard_states.run(on_disk)));
 
         let troubles = Arc::new(Mutex::new(Troubles::new()));
         let (rounds, reconciled) = watch::channel(0);
@@ -384,7 +391,7 @@ impl Node {
         }
         self.disk.metadata_log.stop_waiting();
         self.raft.shutdown().await;
-        if let Err(error) = self.disk.close() {
+        if let Err(error) = self.disk.close(&self.partitions) {
             tracing::warn!(%error, "the next start will take longer: closing failed");
         }
         tracing::info!("stopped");
@@ -392,8 +399,8 @@ impl Node {
 }
 
 impl Disk {
-    fn close(&self) -> Result<()> {
-        self.hard_states.close()?;
+    fn close(&self, partitions: &Arc<PartitionSet>) -> Result<()> {
+        self.hard_states.close(&*short_logs::on_disk(partitions, &self.metadata_log))?;
         self.kv.flush()?;
         Ok(self.metadata_log.close()?)
     }
@@ -455,10 +462,15 @@ fn open_metadata_log(
     data_dir: &DataDir,
     storage: &Storage,
     kv: &Kv,
-    hard_states: &dyn HardStateStore,
+    hard_states: &HardStates,
 ) -> Result<MetadataLog> {
     let dir = data_dir.metadata_dir();
-    let open = || MetadataLog::open(&dir, &config.cluster, storage);
+    let durable_index = hard_states.durable_index(GroupId::METADATA)?;
+    let open = || {
+        // A log that is gone altogether is not one that ends too early.
+        let hint = read_identity(&dir)?.and(durable_index);
+        MetadataLog::open(&dir, &config.cluster, storage, hint)
+    };
     let is_alone = config.nodes.len() == 1;
     let error = match open() {
         Ok(log) if log.state()?.purged <= KvPairs::open(kv)?.applied()? => return Ok(log),
@@ -479,9 +491,12 @@ fn open_metadata_log(
         data_dir.set_aside(&dir, &error.to_string())?;
         return Ok(open()?);
     }
-    let hint = "restore the data folder from a copy, or start the node with an empty one while the \
-                other nodes are up";
-    Err(error).context(hint)
+    let restore = "restore the data folder from a copy".to_owned();
+    let advice = match is_alone {
+        true => short_logs::advice(&error, &dir, restore),
+        false => restore + ", or start the node with an empty one while the other nodes are up",
+    };
+    Err(error).context(advice)
 }
 
 /// Whether this node may have voted in the metadata group, and so has had its log.

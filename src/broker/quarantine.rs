@@ -22,10 +22,11 @@ use std::io;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use jackdaw_raft::Suffrage;
+use jackdaw_raft::{HardStateStore as _, Suffrage};
 
 use super::lock;
 use super::reconciler::{Assigned, Reconciler};
+use super::short_logs::advice;
 use crate::admin::{QuarantineState, QuarantineView};
 use crate::metadata::{MetadataImage, partition_group};
 use crate::model::{PartitionIndex, TopicId, TopicPartition};
@@ -89,11 +90,15 @@ impl Reconciler {
         let name = &assigned.name;
         let dir = self.data_dir.partition_dir(name);
         if assigned.replicas.len() == 1 {
-            bail!(
-                "{error:#}; it is the only replica: stop the node and restore {} from a copy, or \
-                 delete the topic",
+            let restore = format!(
+                "stop the node and restore {} from a copy, or delete the topic",
                 dir.display()
             );
+            let advice = match error.downcast_ref::<LogError>() {
+                Some(error) => advice(error, &dir, restore),
+                None => restore,
+            };
+            bail!("{error:#}; it is the only replica: {advice}");
         }
         let group = partition_group(assigned.topic, name.partition);
         let hard_state = self.hard_states.load(group)?;

@@ -20,8 +20,10 @@ use futures_util::StreamExt;
 use jackdaw_raft::{HardState, HardStateStore, NodeId, RaftNode};
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::hard_states::HardStates;
 use super::lock;
 use super::quarantine::Troubles;
+use super::short_logs::accept_loss;
 use super::unknown_folders::set_aside_unknown;
 use crate::metadata::configs::InvalidValue;
 use crate::metadata::{Metadata, MetadataDelta, MetadataImage, TopicImage, partition_group};
@@ -53,7 +55,7 @@ pub(super) struct Reconciler {
     pub(super) storage: Storage,
     pub(super) log_options: LogOptions,
     pub(super) raft: RaftNode,
-    pub(super) hard_states: Arc<dyn HardStateStore>,
+    pub(super) hard_states: Arc<HardStates>,
     pub(super) partitions: Arc<PartitionSet>,
     /// Where partitions announce that they have something to purge.
     pub(super) purges: PurgeSender,
@@ -274,8 +276,7 @@ impl Reconciler {
         let Assigned { name, topic, replicas } = assigned.clone();
         let group = partition_group(topic, name.partition);
         let hard_state = self.hard_states.load(group)?;
-        let is_only = replicas.len() == 1;
-        let (log, rebuilt) = self.open_log(&name, topic, configs.log, hard_state, is_only).await?;
+        let (log, rebuilt) = self.open_log(assigned, configs.log, hard_state).await?;
         let voters: BTreeSet<NodeId> = replicas.iter().copied().map(node_of).collect();
         let partition = Partition::open(OpenPartition {
             name,
@@ -303,14 +304,16 @@ impl Reconciler {
 
     async fn open_log(
         &self,
-        name: &TopicPartition,
-        topic: TopicId,
+        assigned: &Assigned,
         options: LogOptions,
         hard_state: HardState,
-        is_only: bool,
     ) -> anyhow::Result<(Log, Rebuilt)> {
-        let identity = self.identity(topic, name.partition);
+        let Assigned { name, topic, replicas } = assigned;
+        let is_only = replicas.len() == 1;
+        let group = partition_group(*topic, name.partition);
+        let identity = self.identity(*topic, name.partition);
         let (data_dir, storage) = (Arc::clone(&self.data_dir), self.storage.clone());
+        let hard_states = Arc::clone(&self.hard_states);
         let dir = self.data_dir.partition_dir(name);
         let _permit = self.opening.acquire().await?;
         // Opening checks the log's end and goes over what it holds, which may read many megabytes.
@@ -319,14 +322,22 @@ impl Reconciler {
             // to serve, nor to remove.
             let found = if dir.exists() { read_identity(&dir)? } else { None };
             let is_new = found.is_none();
+            // A log that is gone altogether is not one that ends too early.
+            let mut durable_index = None;
             if found.is_some_and(|found| found != identity) {
                 data_dir.set_aside(&dir, "it is of a deleted topic of the same name")?;
+            } else if !is_new {
+                if is_only {
+                    accept_loss(&dir, group, &hard_states)?;
+                }
+                durable_index = hard_states.durable_index(group)?;
             }
             if is_new {
                 storage.space().check_room_for_a_log(&dir)?;
             }
-            let (log, recovery) = Log::open(&dir, &identity, options, &storage, None)?;
-            if is_only && hard_state.vote.is_some() && log.last().is_none() {
+            let (log, recovery) = Log::open(&dir, &identity, options, &storage, durable_index)?;
+            let is_known = hard_state.vote.is_some() || hard_state.unproven;
+            if is_only && is_known && log.last().is_none() {
                 anyhow::bail!(
                     "the log of the only replica is gone: stop the node and restore {} from a copy, \
                      or delete the topic",

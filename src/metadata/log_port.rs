@@ -55,11 +55,16 @@ fn entry_in(entry: LogEntry) -> io::Result<Entry> {
 }
 
 impl MetadataLog {
-    /// Opens the log in `dir`, or makes it.
+    /// Opens the log in `dir`, or makes it. All entries up to `durable_hint` were on this disk.
     ///
     /// # Errors
     /// Those of [`Log::open`].
-    pub fn open(dir: &Path, cluster_id: &str, storage: &Storage) -> Result<Self, LogError> {
+    pub fn open(
+        dir: &Path,
+        cluster_id: &str,
+        storage: &Storage,
+        durable_hint: Option<u64>,
+    ) -> Result<Self, LogError> {
         let identity = LogIdentity {
             cluster_id: cluster_id.to_owned(),
             topic_id: TopicId::ZERO,
@@ -67,9 +72,15 @@ impl MetadataLog {
         };
         let roll = RollLimits { bytes: SEGMENT_BYTES, ..RollLimits::default() };
         let options = LogOptions { roll, ..LogOptions::default() };
-        let (log, recovery) = Log::open(dir, &identity, options, storage, None)?;
+        let (log, recovery) = Log::open(dir, &identity, options, storage, durable_hint)?;
         tracing::debug!(?recovery, "opened the metadata log");
         Ok(Self { log })
+    }
+
+    /// As [`Log::durable_upto`].
+    #[must_use]
+    pub fn durable_upto(&self, index: u64) -> Option<LogId> {
+        self.log.durable_upto(index).map(id_in)
     }
 
     /// From here on a full disk ends the group at once: the node stops.

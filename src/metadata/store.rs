@@ -15,12 +15,14 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use jackdaw_raft::{LogId, Membership, StoredMembership};
+use jackdaw_raft::{GroupId, LogId, Membership, StoredMembership};
 use serde::{Deserialize, Serialize};
 
 use super::command::{decode, encode};
 use super::error::invalid;
+use super::handle::partition_group;
 use super::state::{Pair, PairChange, State};
+use crate::model::{BrokerId, PartitionIndex};
 use crate::storage::kv::{Batch, Kv, KvError, Tree};
 
 /// A key-value store with atomic batches.
@@ -64,6 +66,23 @@ impl KvPairs {
     /// Those of the disk, or damage.
     pub fn open(kv: &Kv) -> Result<Self, KvError> {
         Ok(Self { kv: kv.clone(), tree: kv.tree("metadata")? })
+    }
+
+    /// The groups that `broker` is a member of by what is stored, the metadata group among them.
+    ///
+    /// # Errors
+    /// Those of the disk; `InvalidData` where this build cannot read it.
+    pub fn groups_of(&self, broker: BrokerId) -> io::Result<Vec<GroupId>> {
+        let Loaded { state, position, .. } = load(self)?;
+        let mut groups = Vec::from_iter(position.applied.map(|_| GroupId::METADATA));
+        for topic in state.image().topics_by_id.values() {
+            for (index, replicas) in (0..).zip(&topic.partitions) {
+                if replicas.contains(&broker) {
+                    groups.push(partition_group(topic.id, PartitionIndex(index)));
+                }
+            }
+        }
+        Ok(groups)
     }
 
     /// The last entry of the metadata log that is in it.

@@ -7,6 +7,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::frame::FRAME_HEADER_BYTES;
+
 /// Names an entry: the term in which it was proposed, and its index in the log, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
@@ -94,5 +96,11 @@ impl LogEntry {
     #[must_use]
     pub fn new(term: u64, index: u64, body: EntryBody) -> Self {
         Self { id: EntryId { term, index }, body }
+    }
+
+    /// Bytes that it takes in a segment, a frame's header more for a batch.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (FRAME_HEADER_BYTES + self.body.len()) as u64
     }
 }

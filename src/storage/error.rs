@@ -1,7 +1,7 @@
 //! What can go wrong with a partition's log.
 //!
-//! **Invariant:** bytes on disk that are not what was written give [`LogError::Corrupt`] or
-//! [`LogError::Lost`], never a panic and never a silent cut of what was durable.
+//! **Invariant:** bytes on disk that are not what was written give [`LogError::Corrupt`],
+//! [`LogError::Lost`] or [`LogError::Short`], never a panic and never a silent cut of what was durable.
 
 use std::io;
 use std::path::PathBuf;
@@ -66,6 +66,22 @@ pub enum LogError {
         missing_index: u64,
         /// Last index that must be there.
         durable_index: u64,
+    },
+    /// The log ends before entries of which only the caller knew that they were on the disk: by itself it
+    /// looks like one whose last append was never confirmed.
+    #[error(
+        "{path} ends before entry {missing_index} ({what}) although entries up to {durable_index} were \
+         committed and durable here"
+    )]
+    Short {
+        /// The folder of the log.
+        path: PathBuf,
+        /// First missing index.
+        missing_index: u64,
+        /// Last index that must be there.
+        durable_index: u64,
+        /// What is in the place of the first missing entry, with file and position.
+        what: String,
     },
     /// The folder belongs to another cluster, topic or partition.
     #[error("{path} belongs to {found}, not to {wanted}: move the folder away")]
@@ -178,7 +194,7 @@ impl LogError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Corrupt { .. } | Self::Lost { .. } => true,
+            Self::Corrupt { .. } | Self::Lost { .. } | Self::Short { .. } => true,
             Self::Io { source, .. } => is_unreadable(source),
             _ => false,
         }
@@ -210,6 +226,7 @@ impl From<LogError> for io::Error {
             LogError::Uncompactable { .. }
             | LogError::Corrupt { .. }
             | LogError::Lost { .. }
+            | LogError::Short { .. }
             | LogError::Diverged { .. } => io::ErrorKind::InvalidData,
             LogError::WrongIdentity { .. }
             | LogError::NotNext { .. }

@@ -9,7 +9,8 @@
 //!                           the top bit: it is a batch right behind a frame, so a fetch can begin there
 //! 16  max timestamp   i64   of all batches before it in the segment
 //! 24  term            u32   its term
-//! 28  crc             u32   CRC-32C of bytes 0–27, begun with the segment's first index
+//! 28  crc             u32   CRC-32C of the segment's first index, topic id, partition and cluster id, and
+//!                           bytes 0–27: another segment's entries are not sound here
 //! ```
 //! It serves lookups by offset, by Raft index, by position and by time.
 //!
@@ -32,6 +33,7 @@ use super::disk::Disk;
 use super::frame::take;
 use super::locks::{read, write};
 use super::open_files::OpenFiles;
+use super::segment_head::SegmentHead;
 use crate::model::{Offset, Timestamp};
 
 const ENTRY_BYTES: usize = 32;
@@ -60,6 +62,8 @@ pub(super) struct Index {
     path: PathBuf,
     base_offset: Offset,
     first_index: u64,
+    /// What every entry's CRC begins with: that of whose segment it is.
+    crc: u32,
     open_files: Arc<OpenFiles>,
     /// Loaded and, for a sealed segment, completed.
     complete: AtomicBool,
@@ -80,14 +84,16 @@ struct State {
 
 impl Index {
     /// The index of a segment; touches no file yet.
-    pub(super) fn new(
-        path: PathBuf,
-        base_offset: Offset,
-        first_index: u64,
-        open_files: Arc<OpenFiles>,
-    ) -> Self {
-        let (complete, state) = (AtomicBool::new(false), RwLock::default());
-        Self { path, base_offset, first_index, open_files, complete, state }
+    pub(super) fn new(path: PathBuf, head: &SegmentHead, open_files: Arc<OpenFiles>) -> Self {
+        Self {
+            path,
+            base_offset: head.base_offset,
+            first_index: head.first_index,
+            crc: crc_of(head),
+            open_files,
+            complete: AtomicBool::new(false),
+            state: RwLock::default(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -376,7 +382,7 @@ impl Index {
     }
 
     fn crc(&self, bytes: &[u8]) -> u32 {
-        crc32c::crc32c_append(crc32c::crc32c(&self.first_index.to_be_bytes()), bytes)
+        crc32c::crc32c_append(self.crc, bytes)
     }
 
     fn encode(&self, entry: &IndexEntry) -> Option<[u8; ENTRY_BYTES]> {
@@ -434,6 +440,18 @@ impl State {
             }
         }
     }
+}
+
+/// What the CRCs of a segment's entries begin with.
+pub(super) fn crc_of(head: &SegmentHead) -> u32 {
+    let SegmentHead { first_index, identity, .. } = head;
+    let whose = [
+        &first_index.to_be_bytes()[..],
+        &identity.topic_id.to_bytes(),
+        &identity.partition.0.to_be_bytes(),
+        identity.cluster_id.as_bytes(),
+    ];
+    whose.into_iter().fold(0, crc32c::crc32c_append)
 }
 
 /// Whether the disk gives all of a file back: of a map, what it does not would end the process (SIGBUS).

@@ -115,8 +115,7 @@ impl Segment {
         head_bytes: u64,
         open_files: &Arc<OpenFiles>,
     ) -> Self {
-        let (base, first) = (head.base_offset, head.first_index);
-        let index = Index::new(index_path(&path), base, first, Arc::clone(open_files));
+        let index = Index::new(index_path(&path), &head, Arc::clone(open_files));
         Self {
             path,
             head,

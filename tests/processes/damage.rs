@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jackdaw::storage::Recovered;
 use jackdaw_chaos::cluster::{self, Cluster};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::{Offset, TopicPartitionList};
@@ -205,6 +206,140 @@ fn deleted_folders_come_back() {
     settles_with(cluster, &sent);
 }
 
+/// Up to which entry a node remembers, beside its votes, that the partition's log was on its disk.
+fn remembered(cluster: &Cluster, node: i32) -> Option<u64> {
+    let votes = Recovered::read(&cluster.node(node).data_dir().join("votes")).unwrap();
+    let of_partition = |owner: &[u8; 20]| owner.iter().any(|byte| *byte != 0);
+    let positions = votes.values().iter().filter(|(k, _)| k.kind == b'c' && of_partition(&k.owner));
+    let indexes =
+        positions.map(|(_, value)| u64::from_be_bytes(value.as_bytes()[8..16].try_into().unwrap()));
+    indexes.max()
+}
+
+/// Sends records, one a batch, to a partition of one entry per record behind two others, and kills its leader
+/// before the recovery point covers them all. Then its log is cut at the recovery point. How many records
+/// were sent.
+fn lose_what_no_recovery_point_covers(cluster: &mut Cluster) -> (i32, Vec<Record>) {
+    let mut sent = Vec::new();
+    loop {
+        sent.extend(records(10));
+        let some = &sent[sent.len() - 10..];
+        send_all(&cluster.bootstrap(), TOPIC, 0, some, &[("batch.num.messages", "1")]);
+        let leader = cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader.unwrap();
+        let begin = Instant::now();
+        while remembered(cluster, leader).is_none_or(|index| index <= sent.len() as u64) {
+            assert!(begin.elapsed() < PATIENCE, "{:?}", remembered(cluster, leader));
+            std::thread::sleep(POLL);
+        }
+        cluster.node_mut(leader).kill().unwrap();
+        let folder = folder(cluster, leader);
+        let point = fs::read(folder.join("checkpoint")).unwrap();
+        let point = u64::from_be_bytes(point[16..24].try_into().unwrap());
+        let file = segments(&folder).pop().unwrap();
+        if point < written(&file) as u64 {
+            OpenOptions::new().write(true).open(file).unwrap().set_len(point).unwrap();
+            return (leader, sent);
+        }
+        // An idle log's is written within seconds: this was too slow.
+        cluster.node_mut(leader).start().unwrap();
+        cluster.wait_ready(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn what_is_lost_behind_the_recovery_point_comes_back() {
+    let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
+    create(&cluster, "3");
+    let (node, sent) = lose_what_no_recovery_point_covers(&mut cluster);
+    cluster.node_mut(node).start().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    assert_eq!(set_aside(&cluster, node), [PARTITION]);
+    settles_with(cluster, &sent);
+}
+
+/// Waits until the only node says that it is not ready for this reason.
+fn wait_unready(cluster: &Cluster, wanted: &str) {
+    let begin = Instant::now();
+    loop {
+        let ready = cluster::get(cluster.node(1).ports.admin, "/health/ready", PATIENCE);
+        let text = ready.map_or_else(|error| error.to_string(), |answer| answer.body);
+        if text.contains(wanted) {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{wanted} is not said: {text}");
+        std::thread::sleep(POLL);
+    }
+}
+
+#[test]
+fn the_only_replica_goes_on_without_what_it_lost_when_it_is_told_to() {
+    let mut cluster = Cluster::start(&options(1), PATIENCE).unwrap();
+    create(&cluster, "1");
+    let (_, sent) = lose_what_no_recovery_point_covers(&mut cluster);
+    let word = folder(&cluster, 1).join("accept-loss");
+    for _ in 0..2 {
+        cluster.node_mut(1).start().unwrap();
+        wait_unready(&cluster, "hurt-0/accept-loss and start the node again");
+        assert_eq!(quarantined(&cluster, 1)[0]["state"], "out");
+        cluster.node_mut(1).kill().unwrap();
+    }
+    fs::write(&word, []).unwrap();
+    cluster.node_mut(1).start().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    cluster.wait_led(TOPIC, PATIENCE).unwrap();
+    assert!(!word.exists());
+    let left = read(&cluster.bootstrap(), TOPIC, 0, &[]);
+    assert!(left.len() < sent.len(), "nothing was lost");
+    assert!(left.iter().map(|(_, record)| record).eq(&sent[..left.len()]));
+    send_all(&cluster.bootstrap(), TOPIC, 0, &sent[left.len()..], &[]);
+    cluster.node_mut(1).kill().unwrap();
+    cluster.node_mut(1).start().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    let all = read(&cluster.bootstrap(), TOPIC, 0, &[]);
+    assert!(all.iter().map(|(_, record)| record).eq(&sent));
+}
+
+#[test]
+fn the_only_replica_that_a_read_finds_damaged_is_not_ready() {
+    let mut cluster = Cluster::start(&options(1), PATIENCE).unwrap();
+    create(&cluster, "1");
+    send_all(&cluster.bootstrap(), TOPIC, 0, &many(), &[]);
+    // What a process wrote itself it does not check.
+    stop(&mut cluster, 1);
+    cluster.node_mut(1).start().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    flip(&segments(&folder(&cluster, 1))[1], 500_000);
+    let reader = consumer(&cluster.bootstrap(), "readers", &[]);
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(TOPIC, 0, Offset::Beginning).unwrap();
+    reader.assign(&assignment).unwrap();
+    let begin = Instant::now();
+    while quarantined(&cluster, 1).is_empty() {
+        assert!(begin.elapsed() < PATIENCE, "no read has come upon it");
+        drop(reader.poll(POLL));
+    }
+    assert_eq!(quarantined(&cluster, 1)[0]["state"], "damaged");
+    wait_unready(&cluster, PARTITION);
+}
+
+#[test]
+fn the_only_replica_whose_log_and_votes_are_gone_does_not_begin_anew() {
+    let mut cluster = Cluster::start(&options(1), PATIENCE).unwrap();
+    create(&cluster, "1");
+    send_all(&cluster.bootstrap(), TOPIC, 0, &records(10), &[]);
+    // In order: what the node knows of its topics is on the disk then.
+    stop(&mut cluster, 1);
+    let votes = cluster.node(1).data_dir().join("votes");
+    for gone in [folder(&cluster, 1), votes] {
+        fs::remove_dir_all(gone).unwrap();
+    }
+    for _ in 0..2 {
+        cluster.node_mut(1).start().unwrap();
+        wait_unready(&cluster, "the log of the only replica is gone");
+        stop(&mut cluster, 1);
+    }
+}
+
 #[test]
 fn the_only_replica_stays_where_it_is_and_says_so() {
     let mut cluster = Cluster::start(&options(1), PATIENCE).unwrap();
@@ -216,16 +351,7 @@ fn the_only_replica_stays_where_it_is_and_says_so() {
     let folder = folder(&cluster, 1);
     let reasons = |cluster: &mut Cluster, wanted: &str| {
         cluster.node_mut(1).start().unwrap();
-        let begin = Instant::now();
-        loop {
-            let ready = cluster::get(cluster.node(1).ports.admin, "/health/ready", PATIENCE);
-            let text = ready.map_or_else(|error| error.to_string(), |answer| answer.body);
-            if text.contains(wanted) {
-                break;
-            }
-            assert!(begin.elapsed() < PATIENCE, "{wanted} is not said: {text}");
-            std::thread::sleep(POLL);
-        }
+        wait_unready(cluster, wanted);
         assert_eq!(quarantined(cluster, 1)[0]["state"], "out");
         cluster.node_mut(1).kill().unwrap();
     };

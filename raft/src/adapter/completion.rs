@@ -34,6 +34,8 @@ pub(crate) struct GroupSignals {
     pub(crate) abdicated: AtomicBool,
     /// Told when it does.
     pub(crate) abdicates: Notify,
+    /// The group is being closed: nothing waits for room any more.
+    pub(crate) closing: AtomicBool,
 }
 
 /// An instant that is read and written by several tasks; none at first.
@@ -70,6 +72,7 @@ impl Default for GroupSignals {
             lease_expired: Notify::new(),
             abdicated: AtomicBool::new(false),
             abdicates: Notify::new(),
+            closing: AtomicBool::new(false),
         }
     }
 }

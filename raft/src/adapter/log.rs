@@ -7,13 +7,16 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds, RangeInclusive};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{Stream, stream};
 use openraft::storage::{LogState as RaftLogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, RaftTypeConfig};
 use tokio::sync::mpsc;
 
+use super::completion::GroupSignals;
 use super::types::*;
 use crate::blocking::blocking;
 use crate::entry::Entry;
@@ -25,6 +28,9 @@ use crate::vote::{HardState, Vote};
 /// Bytes of payload read at once for applying: bounds memory, not results.
 const APPLY_BYTES_MAX: u64 = 8 << 20;
 
+/// Between two attempts to save a vote for which there is no room.
+const ROOM_RETRY: Duration = Duration::from_millis(500);
+
 /// One group's log as openraft sees it. Clones share everything; the first is the only writer.
 #[derive(Clone)]
 pub(crate) struct LogStore {
@@ -35,6 +41,7 @@ pub(crate) struct LogStore {
     committed: Option<LogId>,
     order: Arc<WriteOrder>,
     append_bytes_max: u64,
+    signals: Arc<GroupSignals>,
     /// Held by whatever may still use the port; the group is closed when all are dropped.
     _alive: mpsc::Sender<Infallible>,
 }
@@ -45,6 +52,7 @@ impl LogStore {
         port: Arc<dyn LogPort>,
         hard: Arc<dyn HardStateStore>,
         append_bytes_max: u64,
+        signals: Arc<GroupSignals>,
         alive: mpsc::Sender<Infallible>,
     ) -> io::Result<Self> {
         let HardState { vote, committed, .. } = hard.load(group)?;
@@ -59,6 +67,7 @@ impl LogStore {
             committed,
             order: Arc::new(WriteOrder::new()),
             append_bytes_max,
+            signals,
             _alive: alive,
         })
     }
@@ -188,7 +197,16 @@ impl RaftLogStorage<C> for LogStore {
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
         let vote = from_vote(vote);
         self.order.settled().await;
-        self.hard.save_vote(self.group, vote).await?;
+        loop {
+            match self.hard.save_vote(self.group, vote).await {
+                // Nobody has been told of it: it may wait.
+                Err(error) if is_full(&error) && !self.signals.closing.load(Ordering::Acquire) => {
+                    tracing::warn!(group = %self.group, %error, "a vote waits for room on the disk");
+                    tokio::time::sleep(ROOM_RETRY).await;
+                }
+                saved => break saved?,
+            }
+        }
         *self.vote() = Some(vote);
         Ok(())
     }
@@ -221,6 +239,10 @@ impl RaftLogStorage<C> for LogStore {
         let upto = from_log_id(&upto);
         blocking(|| self.port.purge(upto))
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The last entry of every term, from the first entry of every term and the last of all. openraft's

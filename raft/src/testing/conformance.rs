@@ -48,7 +48,8 @@ where
         let Ports { log, machine, hard, guard } = (self.factory)().map_err(failed)?;
         let (alive, _) = mpsc::channel(1);
         let log: Arc<dyn LogPort> = Arc::new(FromZero { log, first: AtomicU64::new(0) });
-        let log = LogStore::new(self.group, log, hard, 1 << 20, alive.clone()).map_err(failed)?;
+        let log = LogStore::new(self.group, log, hard, 1 << 20, Arc::default(), alive.clone())
+            .map_err(failed)?;
         let built = Arc::new(watch::Sender::new(SnapshotBuilt::default()));
         Ok((guard, log, Machine::new(machine, built, alive)))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -14,11 +15,23 @@ use crate::vote::{HardState, Vote};
 #[derive(Debug, Default)]
 pub struct MemHardState {
     groups: Mutex<HashMap<GroupId, HardState>>,
+    is_full: AtomicBool,
+    refused: AtomicUsize,
 }
 
 impl MemHardState {
     fn groups(&self) -> MutexGuard<'_, HashMap<GroupId, HardState>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is no room for votes.
+    pub fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Release);
+    }
+
+    /// How many votes found no room.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Acquire)
     }
 }
 
@@ -28,6 +41,10 @@ impl HardStateStore for MemHardState {
     }
 
     fn save_vote(&self, group: GroupId, vote: Vote) -> BoxFuture<'static, io::Result<()>> {
+        if self.is_full.load(Ordering::Acquire) {
+            self.refused.fetch_add(1, Ordering::AcqRel);
+            return Box::pin(std::future::ready(Err(io::ErrorKind::StorageFull.into())));
+        }
         self.groups().entry(group).or_default().vote = Some(vote);
         Box::pin(std::future::ready(Ok(())))
     }

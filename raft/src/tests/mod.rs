@@ -4,6 +4,7 @@ mod catching_up;
 mod cluster;
 mod conformance;
 mod founding;
+mod full;
 mod handover;
 mod lost_votes;
 mod partitions;

@@ -47,6 +47,9 @@ pub(super) fn judge(
     if ledger.is_all_read() {
         compare(setup, machines, &mut history, &mut findings)?;
     }
+    for machine in machines {
+        set_aside(machine, &mut findings)?;
+    }
     let expected = Expectation { acknowledged_min: ACKNOWLEDGED_MIN, acknowledged_in_fault_min: 0 };
     findings.extend(check(&history, expected).iter().map(ToString::to_string));
     let count = |is: fn(&Outcome) -> bool| history.sends.iter().filter(|s| is(&s.outcome)).count();
@@ -57,6 +60,20 @@ pub(super) fn judge(
         faults: injector.count(),
         oddities: ledger.oddities(),
     })
+}
+
+/// The disks here keep what was synced: a log that was taken for damaged says that something was not that should
+/// have been, or that a node remembers more than was.
+fn set_aside(machine: &Machine, findings: &mut Vec<String>) -> Result<()> {
+    let dir = machine.volume.root().join("set-aside");
+    if dir.exists() {
+        for folder in std::fs::read_dir(dir)? {
+            let name = folder?.file_name();
+            let name = name.to_string_lossy();
+            findings.push(format!("node {} took {name} for damaged", machine.node));
+        }
+    }
+    Ok(())
 }
 
 /// Adds to `history` what each replica holds of what was read.

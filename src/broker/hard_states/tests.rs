@@ -1,11 +1,14 @@
 //! Tests of the hard states over a data folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use jackdaw_raft::NodeId;
 
 use super::*;
+use crate::metadata::record::NewTopic;
+use crate::metadata::{Command, PairStore as _, State};
 use crate::model::{BrokerId, PartitionIndex, TopicId, TopicPartition};
 use crate::storage::kv::Batch;
 use crate::storage::{Log, LogIdentity, LogOptions};
@@ -53,10 +56,10 @@ async fn votes_and_commit_positions_survive_until_forgotten() {
         let node = open(dir.path());
         assert_eq!(node.states.load(GROUP).unwrap(), HardState::default());
         node.states.save_committed(GROUP, Some(committed));
-        node.states.checkpoint().unwrap();
+        node.states.checkpoint(&all).unwrap();
         node.states.save_vote(GROUP, VOTED).await.unwrap();
         if is_clean {
-            node.states.close().unwrap();
+            node.states.close(&all).unwrap();
         }
         drop(node);
 
@@ -78,6 +81,46 @@ async fn votes_and_commit_positions_survive_until_forgotten() {
     }
 }
 
+/// Everything is on the disk.
+fn all(_: GroupId, committed: LogId) -> Option<LogId> {
+    Some(committed)
+}
+
+#[tokio::test]
+async fn what_is_remembered_as_committed_was_on_this_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path());
+    let at = |index| LogId { term: 3, index };
+    let remembered = |states: &HardStates| states.durable_index(GROUP).unwrap();
+    node.states.save_committed(GROUP, Some(at(99)));
+    node.states.checkpoint(&|_, _| None).unwrap();
+    assert_eq!(remembered(&node.states), None, "nobody knows the log");
+    node.states.save_committed(GROUP, Some(at(100)));
+    node.states.checkpoint(&|_, _| Some(LogId { term: 3, index: 40 })).unwrap();
+    assert_eq!(remembered(&node.states), Some(40));
+    assert_eq!(node.states.load(GROUP).unwrap().committed, Some(at(40)));
+    drop(node);
+
+    let node = open(dir.path());
+    assert_eq!(remembered(&node.states), Some(40));
+    node.states.save_committed(GROUP, Some(at(101)));
+    node.states.forget_position(GROUP).unwrap();
+    node.states.checkpoint(&all).unwrap();
+    drop(node);
+    let node = open(dir.path());
+    assert_eq!(node.states.load(GROUP).unwrap(), HardState::default(), "also what was not written");
+
+    node.states.save_committed(GROUP, Some(at(7)));
+    node.states.checkpoint(&all).unwrap();
+    node.states.save_refilling(GROUP, true).await.unwrap();
+    assert_eq!(remembered(&node.states), None);
+    // As older versions wrote it.
+    let old = StableValue::new(&encode(at(9))[..16]);
+    node.states.store.apply([(key(GROUP, COMMITTED), Some(old))]);
+    assert_eq!(node.states.load(GROUP).unwrap().committed, Some(at(9)));
+    assert_eq!(remembered(&node.states), None);
+}
+
 #[tokio::test]
 async fn without_the_votes_every_group_with_a_log_is_unproven() {
     let dir = tempfile::tempdir().unwrap();
@@ -95,6 +138,41 @@ async fn without_the_votes_every_group_with_a_log_is_unproven() {
     assert_eq!(node.states.load(other).unwrap(), HardState::default(), "made later");
     drop(node);
     assert_eq!(open(dir.path()).states.load(GROUP).unwrap(), unproven, "it is remembered");
+}
+
+#[tokio::test]
+async fn without_the_votes_a_group_that_the_metadata_knows_is_unproven_without_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |topic, partition| GroupId { topic, partition };
+    let node = open(dir.path());
+    let mut state = State::new();
+    for (name, id, partitions) in
+        [("orders", 7, &[&[1][..], &[2, 1], &[2]][..]), ("others", 8, &[&[2, 3]])]
+    {
+        let brokers = |ids: &&[i32]| ids.iter().copied().map(BrokerId).collect();
+        let partitions = partitions.iter().map(brokers).collect();
+        let (name, id, configs) = (name.to_owned(), TopicId(id), BTreeMap::new());
+        state.apply(Command::CreateTopic(NewTopic { name, id, partitions, configs }));
+    }
+    KvPairs::open(&node.kv).unwrap().write(state.take_changes()).unwrap();
+    drop(node);
+    let node = open(dir.path());
+    for group in [of(7, 0), of(7, 1), of(7, 2), of(8, 0)] {
+        assert_eq!(node.states.load(group).unwrap(), HardState::default(), "the votes are there");
+    }
+    let votes = node.data_dir.votes_dir();
+    drop(node);
+    fs::remove_dir_all(&votes).unwrap();
+
+    let node = open(dir.path());
+    for (group, unproven) in
+        [(of(7, 0), true), (of(7, 1), true), (of(7, 2), false), (of(8, 0), false)]
+    {
+        assert_eq!(
+            node.states.load(group).unwrap(),
+            HardState { unproven, ..HardState::default() }
+        );
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ async fn ports_pass_the_suite() {
         let dir = tempfile::tempdir()?;
         let storage = fatal_to_panic();
         let kv = Kv::open(&dir.path().join("kv"), &storage)?;
-        let log = MetadataLog::open(&dir.path().join("log"), "cluster", &storage)?;
+        let log = MetadataLog::open(&dir.path().join("log"), "cluster", &storage, None)?;
         let machine = MetadataMachine::open(Arc::new(KvPairs::open(&kv)?))?;
         let hard = Arc::new(MemHardState::default());
         Ok(Ports { log: Arc::new(log), machine: Arc::new(machine), hard, guard: dir })

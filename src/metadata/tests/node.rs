@@ -68,7 +68,8 @@ impl TestNode {
         let raft = RaftNode::start(options, listener, hard).await.unwrap();
         let storage = fatal_to_panic();
         let kv = Kv::open(&dir.join("kv"), &storage).unwrap();
-        let log = Arc::new(MetadataLog::open(&dir.join("metadata"), "test", &storage).unwrap());
+        let log =
+            Arc::new(MetadataLog::open(&dir.join("metadata"), "test", &storage, None).unwrap());
         let options = MetadataOptions {
             broker: BrokerId(id as i32),
             voters: peers.keys().map(|node| BrokerId(node.0 as i32)).collect(),

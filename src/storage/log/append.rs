@@ -76,13 +76,14 @@ struct Planned {
 impl Log {
     /// Appends entries, stamping the base offset (the end offset) and the leader epoch (the term) into
     /// produced batches and verifying both in stamped ones. They are readable on return and on disk
-    /// after a [`Log::sync`].
+    /// after a [`Log::sync`]. Waits for the disk where [`Log::has_to_sync`] says so.
     ///
     /// # Errors
     /// [`LogError::NotNext`], [`LogError::Diverged`], [`LogError::Batch`], [`LogError::Unstorable`],
     /// [`LogError::Full`]: nothing was appended. [`LogError::Failed`] after an earlier failure.
     pub fn append(&self, entries: &[LogEntry]) -> Result<Appended, LogError> {
         let inner = &*self.0;
+        self.make_way(entries.iter().map(LogEntry::bytes).sum())?;
         let mut writer = lock(&inner.writer);
         inner.check_usable()?;
         if writer.closed {
@@ -234,6 +235,8 @@ impl Inner {
         }
         segment.set_frames(writer.due.frames);
         self.show(run, at);
+        // Behind it, so that no sync claims what it does not cover.
+        self.flush.note_appended(bytes);
         Ok(fit)
     }
 

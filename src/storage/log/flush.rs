@@ -8,6 +8,9 @@
 //! * `ms` after the first append that no sync covers,
 //! * after 32 MiB, and after a roll, so that never much more has to be looked at after a crash.
 //!
+//! However the log counts, an append that would bring what no sync covers beyond 60 MiB syncs first, and so
+//! waits for the disk: where a sync takes long, a start would have to look at everything that came meanwhile.
+//!
 //! A process that ends loses nothing by this: what is written is in the page cache. A machine that stops
 //! loses what no sync covered.
 //!
@@ -20,13 +23,17 @@ use std::time::Duration;
 
 use crate::storage::frame::{FrameKind, Item};
 use crate::storage::locks::{lock, read, write};
-use crate::storage::{FlushPolicy, SyncDone};
+use crate::storage::{FlushPolicy, LogError, SyncDone};
 
 use super::{Inner, Log};
 
 /// Bytes that no sync covers before one is asked for, whatever the policy: all of them are read, and written
-/// again, after a stop that was not clean. As many may be appended while the sync runs.
-const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
+/// again, after a stop that was not clean.
+const UNSYNCED_BYTES_DUE: u64 = 32 << 20;
+
+/// Bytes that no sync covers beyond which none are appended. With what lies between the recovery point and the
+/// last sync, and what is checked before it (1 MiB each), a start looks at 64 MiB at most.
+pub(in crate::storage) const UNSYNCED_BYTES_MAX: u64 = 60 << 20;
 
 /// A log's policy, and what it has led to.
 pub(super) struct Flush {
@@ -37,6 +44,9 @@ pub(super) struct Flush {
     asked: AtomicBool,
     /// One will be when its time has come.
     timed: AtomicBool,
+    /// Bytes appended since the log was opened, and how many of them are on the disk at least.
+    appended_bytes: AtomicU64,
+    synced_bytes: AtomicU64,
 }
 
 impl Flush {
@@ -47,6 +57,8 @@ impl Flush {
             durable_below: AtomicU64::new(next_index),
             asked: AtomicBool::new(false),
             timed: AtomicBool::new(false),
+            appended_bytes: AtomicU64::new(0),
+            synced_bytes: AtomicU64::new(0),
         }
     }
 
@@ -66,6 +78,26 @@ impl Flush {
     /// The log ends at `next_index` now, all of it on the disk.
     pub(super) fn cut(&self, next_index: u64) {
         self.durable_below.fetch_min(next_index, Ordering::AcqRel);
+        self.note_synced(self.appended_bytes());
+    }
+
+    /// So many bytes more can be read.
+    pub(super) fn note_appended(&self, bytes: u64) {
+        self.appended_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// What a sync that begins now covers, if this is asked before where the log ends.
+    pub(super) fn appended_bytes(&self) -> u64 {
+        self.appended_bytes.load(Ordering::Acquire)
+    }
+
+    /// A sync covers so many of the appended bytes.
+    pub(super) fn note_synced(&self, appended_bytes: u64) {
+        self.synced_bytes.fetch_max(appended_bytes, Ordering::AcqRel);
+    }
+
+    fn unsynced_bytes(&self) -> u64 {
+        self.appended_bytes().saturating_sub(self.synced_bytes.load(Ordering::Acquire))
     }
 }
 
@@ -108,6 +140,25 @@ impl Log {
         }
     }
 
+    /// Whether an append of so many bytes waits for the disk.
+    #[must_use]
+    pub fn has_to_sync(&self, bytes: u64) -> bool {
+        let unsynced = self.0.flush.unsynced_bytes();
+        unsynced > 0 && unsynced + bytes > UNSYNCED_BYTES_MAX
+    }
+
+    /// Syncs if an append of so many bytes has to wait for that.
+    ///
+    /// # Errors
+    /// As [`Log::sync_blocking`].
+    pub fn make_way(&self, bytes: u64) -> Result<(), LogError> {
+        // One of its own: a sync that runs has begun too early for some of it.
+        match self.has_to_sync(bytes) {
+            true => self.0.sync_unless_closed(),
+            false => Ok(()),
+        }
+    }
+
     /// Records that are not known to be on the disk.
     #[must_use]
     pub fn unsynced_records(&self) -> u64 {
@@ -147,7 +198,7 @@ impl Inner {
         }
         let records = u64::try_from(end.next_offset.0 - durable.next_offset.0).unwrap_or(0);
         let bytes = end.position.saturating_sub(synced);
-        if records >= messages || bytes >= UNSYNCED_BYTES_MAX || !is_sealed {
+        if records >= messages || bytes >= UNSYNCED_BYTES_DUE || !is_sealed {
             self.ask_for_sync();
         } else if ms != u64::MAX && !self.flush.timed.swap(true, Ordering::AcqRel) {
             self.watch_time(Duration::from_millis(ms));

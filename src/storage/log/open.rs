@@ -70,7 +70,8 @@ impl Log {
     /// disk (the smaller of the committed index and [`Log::durable_end`], saved earlier).
     ///
     /// # Errors
-    /// [`LogError::Corrupt`] and [`LogError::Lost`] when what was durable is damaged or missing;
+    /// [`LogError::Corrupt`] and [`LogError::Lost`] when what was durable is damaged or missing, and
+    /// [`LogError::Short`] where only `durable_hint` says that it was;
     /// [`LogError::WrongIdentity`]; [`LogError::Io`].
     pub fn open(
         dir: &Path,

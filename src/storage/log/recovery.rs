@@ -7,8 +7,9 @@
 //!
 //! | where | what it means | what is done |
 //! |---|---|---|
-//! | *p* below the recovery point, or *i* ≤ the durable hint | it was on disk once | `Corrupt`, or `Lost` if only zeros follow |
+//! | *p* below the recovery point | it was on disk once | `Corrupt`, or `Lost` if only zeros follow |
 //! | after it, and it was written as a whole ([`Scan::is_damage`]) | no unfinished write looks so: the bytes were changed | `Corrupt` |
+//! | else, and *i* ≤ the durable hint | it was on disk once, as only the caller knows | `Short` |
 //! | else | an append that no sync confirmed, stopped half-way; its pages reach the disk in any order | cut at *p* |
 //!
 //! **Invariant:** what is cut was never confirmed by a sync of this node.
@@ -79,15 +80,20 @@ pub(super) fn recover(
         return Err(lost(dir, segment.head.first_index, last_of(checkpoint)));
     }
     let end = scan.end();
-    let durable_index = durable_hint
-        .max(checkpoint.and_then(|c| c.next_index.checked_sub(1)))
-        .max(retained.map(|r| r.purged.index));
-    if let Some(hint) = durable_index.filter(|hint| *hint >= end.next_index) {
-        return Err(missing(dir, &segment, &mut scan, hint)?);
+    let noted = checkpoint.and_then(|c| c.next_index.checked_sub(1));
+    let durable_index = noted.max(retained.map(|r| r.purged.index));
+    if let Some(durable_index) = durable_index.filter(|index| *index >= end.next_index) {
+        return Err(missing(dir, &segment, &mut scan, durable_index)?);
     }
     if scan.bad.is_some() && scan.is_damage(&segment)? {
         let what = format!("{}; all of it was written once", scan.bad.unwrap_or_default());
         return Err(segment.corrupt(end.position, what));
+    }
+    if let Some(durable_index) = durable_hint.filter(|hint| *hint >= end.next_index) {
+        let bad = scan.bad.unwrap_or_else(|| "nothing follows".to_owned());
+        let what = format!("{} at byte {}: {bad}", segment.path.display(), end.position);
+        let (path, missing_index) = (dir.to_owned(), end.next_index);
+        return Err(LogError::Short { path, missing_index, durable_index, what });
     }
     let disk = &*storage.disk;
     let is_as_left = looked_at.len() == 1 && later.is_empty() && rest.is_empty();

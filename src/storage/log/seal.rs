@@ -30,6 +30,7 @@ pub(super) struct Covered {
     /// Writes of that one.
     pub(super) writes: u64,
     pub(super) end: End,
+    pub(super) appended_bytes: u64,
     pub(super) generation: u64,
 }
 
@@ -49,6 +50,7 @@ impl Inner {
     /// What a sync that begins now will cover.
     pub(super) fn covered(&self) -> Result<Covered, LogError> {
         let sealed_before = lock(&self.sync).sealed_before;
+        let appended_bytes = self.flush.appended_bytes();
         let view = read(&self.view);
         let last = view.segments.len() - 1;
         let sealed = sealed_before.checked_sub(1);
@@ -61,7 +63,8 @@ impl Inner {
         }
         let (segment, end) = (Arc::clone(view.active()), view.end);
         let writes = segment.writes();
-        Ok(Covered { closed, segment, writes, end, generation: view.generation })
+        let generation = view.generation;
+        Ok(Covered { closed, segment, writes, end, appended_bytes, generation })
     }
 
     /// Whether the segment that begins with `first_index`, not the active one, is on the disk as a whole,

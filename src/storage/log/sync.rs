@@ -10,12 +10,12 @@ use std::sync::{Arc, Weak};
 
 use crate::model::mutant;
 use crate::model::{Offset, Timestamp};
-use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::idle_points::PointKeeper;
 use crate::storage::locks::{lock, read};
 use crate::storage::retained::Retained;
 use crate::storage::syncer::{Finish, SyncDone, SyncTarget, SyncTicket};
+use crate::storage::{EntryId, LogError};
 
 use super::seal::Covered;
 use super::{Inner, Log, Watched};
@@ -72,6 +72,14 @@ impl Log {
     #[must_use]
     pub fn durable_end(&self) -> DurableEnd {
         lock(&self.0.sync).durable
+    }
+
+    /// The entry at `index`, or the last one that is on the disk where that one is before it. `None` where
+    /// none is, or it was purged.
+    #[must_use]
+    pub fn durable_upto(&self, index: u64) -> Option<EntryId> {
+        let index = index.min(self.durable_end().next_index.checked_sub(1)?);
+        self.term_of(index).map(|term| EntryId::new(term, index))
     }
 
     /// Syncs in this thread.
@@ -163,7 +171,8 @@ impl Inner {
     }
 
     fn note_synced(&self, covered: &Covered) {
-        let Covered { closed, segment, writes, end, generation } = covered;
+        let Covered { closed, segment, writes, end, appended_bytes, generation } = covered;
+        self.flush.note_synced(*appended_bytes);
         closed.iter().for_each(|(part, writes)| part.segment.note_synced(*writes));
         segment.note_synced(*writes);
         if !closed.is_empty() {

@@ -17,8 +17,9 @@ use crate::storage::error::is_full;
 /// Names of the files, by copy and file.
 const NAMES: [[&str; 2]; 2] = [["first.0", "first.1"], ["second.0", "second.1"]];
 
-/// What is being done when the disk may turn out to be full without any harm.
-pub(super) const TAKE_ROOM: &str = "take room for";
+const TAKE_ROOM: &str = "take room for";
+/// What is being done when a full disk is a failure: what was written before may be gone.
+pub(super) const SYNC: &str = "sync";
 
 fn path(dir: &Path, copy: usize, file: usize) -> PathBuf {
     dir.join(NAMES[copy][file])
@@ -102,11 +103,10 @@ impl Files {
 
     /// Writes `bytes` from a slot on, to both copies.
     pub(super) fn write(&self, file: usize, slot: u32, bytes: &[u8]) -> Result<(), StableError> {
-        let position = u64::from(slot) * RECORD_BYTES as u64;
+        let (disk, position) = (&*self.storage.disk, u64::from(slot) * RECORD_BYTES as u64);
         for (copy, files) in self.files.iter().enumerate() {
-            self.storage
-                .disk
-                .write_bytes_at(&files[file], bytes, position)
+            // Its room is taken, which helps little where the file system writes elsewhere each time.
+            with_room(&self.storage, || disk.write_bytes_at(&files[file], bytes, position))
                 .map_err(|error| self.error("write", copy, file, error))?;
         }
         Ok(())
@@ -116,7 +116,7 @@ impl Files {
     pub(super) fn sync(&self, file: usize) -> Result<(), StableError> {
         let sync = |copy: usize| {
             let synced = self.storage.disk.sync_data(&self.files[copy][file]);
-            synced.map_err(|error| self.error("sync", copy, file, error))
+            synced.map_err(|error| self.error(SYNC, copy, file, error))
         };
         if mutant::is_on("stable-store-not-synced") {
             return Ok(());

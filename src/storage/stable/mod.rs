@@ -7,7 +7,8 @@
 //! in both, and a torn write (in one, or never confirmed) is told from damage: one flipped bit, a lost
 //! sector or a deleted file is mended from the other copy. Each copy has two files, of which one is
 //! written to while the other waits to take the state when the first is full. Their room is taken ahead,
-//! so a full disk does not matter, and nothing is renamed.
+//! so a full disk hardly ever matters, and nothing is renamed. Where it does, nothing is confirmed until there
+//! is room.
 //!
 //! **Invariant:** when a [`Durable`] resolves, what was changed before it is on disk, in both copies.
 //! **Invariant:** what was confirmed is found again, or [`Found::Lost`] is.
@@ -171,6 +172,14 @@ impl StableStore {
         self.shared.write(&mut lock(&self.shared.writer))
     }
 
+    /// As [`Self::durable`], in this thread.
+    ///
+    /// # Errors
+    /// As [`Self::write_behind`].
+    pub fn sync_blocking(&self) -> Result<(), StableError> {
+        self.shared.sync()
+    }
+
     /// Puts everything on disk, with the mark of a clean stop.
     ///
     /// # Errors
@@ -185,30 +194,38 @@ impl StableStore {
 impl Shared {
     /// Writes the changes that wait.
     fn write(&self, writer: &mut Writer) -> Result<(), StableError> {
+        self.attempt(|| writer.finish())?;
         let (changes, anew) = {
             let mut memory = lock(&self.memory);
             let changes = std::mem::take(&mut memory.changes);
             let anew = memory.is_behind || !writer.has_room(changes.len());
             (changes, anew.then(|| memory.values.clone()))
         };
-        let Some(values) = anew else {
-            return self
-                .attempt(|| if changes.is_empty() { Ok(()) } else { writer.append(&changes) });
-        };
-        let written = self.attempt(|| writer.write_anew(&values));
-        // Without room the next one tries again.
+        let written = self.attempt(|| match &anew {
+            Some(values) => writer.write_anew(values),
+            None if changes.is_empty() => Ok(()),
+            None => writer.append(&changes),
+        });
+        // Without room the next one tries again, with all there is by then.
         lock(&self.memory).is_behind = written.is_err();
         written
     }
 
-    /// A write or a sync that failed is the last one; one that found no room was none.
+    fn sync(&self) -> Result<(), StableError> {
+        let mut writer = lock(&self.writer);
+        self.write(&mut writer)?;
+        self.attempt(|| writer.sync())
+    }
+
+    /// A write or a sync that failed is the last one; a write that found no room was none, and is finished
+    /// before anything is confirmed.
     fn attempt(&self, write: impl FnOnce() -> Result<(), StableError>) -> Result<(), StableError> {
         if self.failed.load(Ordering::Acquire) {
             return Err(StableError::Failed { path: self.dir.clone() });
         }
         write().inspect_err(|error| {
             if let StableError::Io { doing, path, source } = error
-                && !(error.is_full() && *doing == files::TAKE_ROOM)
+                && !(error.is_full() && *doing != files::SYNC)
             {
                 self.failed.store(true, Ordering::Release);
                 (self.storage.fatal)(&format!("{doing} {}", path.display()), source);
@@ -223,9 +240,7 @@ impl SyncTarget for Shared {
     }
 
     fn sync_now(&self) -> io::Result<()> {
-        let mut writer = lock(&self.writer);
-        self.write(&mut writer)?;
-        Ok(self.attempt(|| writer.sync())?)
+        Ok(self.sync()?)
     }
 }
 

@@ -22,6 +22,20 @@ const SLOTS_MIN: u32 = if cfg!(test) { 32 } else { 1024 };
 
 pub(super) struct Writer {
     files: Files,
+    at: Place,
+    /// What found no room; written before anything else.
+    unfinished: Option<Unfinished>,
+    /// A file that is not needed any more, by the sequence number of its first record: it is to say so.
+    outdated: Option<(usize, u64)>,
+    /// Everything before this sequence number is on disk.
+    durable: u64,
+    /// The last record says so.
+    is_closed: bool,
+}
+
+/// Where the next record goes.
+#[derive(Clone, Copy)]
+struct Place {
     /// The file that is written to.
     file: usize,
     /// Sequence number of its first record.
@@ -29,18 +43,33 @@ pub(super) struct Writer {
     /// Its next free slot, and its number of slots.
     slot: u32,
     capacity: u32,
-    /// Everything before this sequence number is on disk.
-    durable: u64,
-    /// The last record says so.
-    is_closed: bool,
+}
+
+/// Records that may be on the disk in part. Other ones in their place, or behind them, could be taken for their
+/// continuation.
+struct Unfinished {
+    begin: Place,
+    end: Place,
+    bytes: Vec<u8>,
+}
+
+impl Place {
+    /// The sequence number of the next record.
+    fn next(&self) -> u64 {
+        self.base + u64::from(self.slot)
+    }
 }
 
 impl Writer {
     /// Goes on where the last process closed the store.
-    pub(super) fn go_on(files: Files, file: usize, at: Clean) -> Self {
-        let durable = at.base + u64::from(at.slot);
-        let Clean { base, slot, capacity } = at;
-        Self { files, file, base, slot, capacity, durable, is_closed: true }
+    pub(super) fn go_on(files: Files, file: usize, clean: Clean) -> Self {
+        let Clean { base, slot, capacity } = clean;
+        let at = Place { file, base, slot, capacity };
+        Self { is_closed: true, ..Self::at(files, at, at.next()) }
+    }
+
+    fn at(files: Files, at: Place, durable: u64) -> Self {
+        Self { files, at, unfinished: None, outdated: None, durable, is_closed: false }
     }
 
     /// Writes `values` into the file that `found` does not need; on disk when this returns.
@@ -50,19 +79,16 @@ impl Writer {
         values: &HashMap<StableKey, StableValue>,
     ) -> Result<Self, StableError> {
         let State { file, next, durable, .. } = *found;
-        let mut writer =
-            Self { files, file, base: next, slot: 0, capacity: 0, durable, is_closed: false };
-        writer.write_to_other(values)?;
-        if let Some(base) = found.base {
-            writer.supersede(file, base)?;
-        }
+        let at = Place { file, base: next, slot: 0, capacity: 0 };
+        let mut writer = Self::at(files, at, durable);
+        writer.write_to_other(values, found.base.map(|base| (file, base)))?;
         Ok(writer)
     }
 
     /// Whether so many records fit the file.
     pub(super) fn has_room(&self, records: usize) -> bool {
         // One stays free to close the store with.
-        records < (self.capacity - self.slot) as usize
+        records < (self.at.capacity - self.at.slot) as usize
     }
 
     /// Writes changes, not on disk yet. There must be room.
@@ -74,10 +100,28 @@ impl Writer {
         self.write(changes.iter().map(body))
     }
 
+    /// Writes what found no room before.
+    pub(super) fn finish(&mut self) -> Result<(), StableError> {
+        if let Some(Unfinished { begin, end, bytes }) = &self.unfinished {
+            self.files.write(begin.file, begin.slot, bytes)?;
+            if begin.file != self.at.file {
+                self.files.sync(begin.file)?;
+                self.durable = end.next();
+            }
+            (self.at, self.is_closed) = (*end, false);
+            self.unfinished = None;
+        }
+        if let Some((file, base)) = self.outdated {
+            self.supersede(file, base)?;
+            self.outdated = None;
+        }
+        Ok(())
+    }
+
     /// Puts everything that was written on the disk.
     pub(super) fn sync(&mut self) -> Result<(), StableError> {
-        self.files.sync(self.file)?;
-        self.durable = self.next();
+        self.files.sync(self.at.file)?;
+        self.durable = self.at.next();
         Ok(())
     }
 
@@ -97,24 +141,23 @@ impl Writer {
         &mut self,
         values: &HashMap<StableKey, StableValue>,
     ) -> Result<(), StableError> {
-        let (file, base) = (self.file, self.base);
-        self.write_to_other(values)?;
-        self.supersede(file, base)
+        let Place { file, base, .. } = self.at;
+        self.write_to_other(values, Some((file, base)))
     }
 
     fn write_to_other(
         &mut self,
         values: &HashMap<StableKey, StableValue>,
+        outdated: Option<(usize, u64)>,
     ) -> Result<(), StableError> {
         let entries = u32::try_from(values.len()).expect("fewer keys than a file has slots");
-        let other = 1 - self.file;
-        let capacity = self.capacity_for(other, entries)?;
-        (self.base, self.slot, self.capacity) = (self.next(), 0, capacity);
-        self.file = other;
+        let file = 1 - self.at.file;
+        let capacity = self.capacity_for(file, entries)?;
+        let begin = Place { file, base: self.at.next(), slot: 0, capacity };
         let head = Body::Head { entries, capacity };
         let puts = values.iter().map(|(key, value)| Body::Put(*key, *value));
-        self.write([head].into_iter().chain(puts))?;
-        self.sync()
+        self.outdated = outdated;
+        self.put(begin, [head].into_iter().chain(puts))
     }
 
     /// A file that is not needed any more must never be taken for the newest.
@@ -147,24 +190,29 @@ impl Writer {
         }
     }
 
-    fn next(&self) -> u64 {
-        self.base + u64::from(self.slot)
+    fn write(&mut self, bodies: impl IntoIterator<Item = Body>) -> Result<(), StableError> {
+        self.put(self.at, bodies)
     }
 
-    fn write(&mut self, bodies: impl IntoIterator<Item = Body>) -> Result<(), StableError> {
+    /// Writes records from a place on. Those of a file that was not written to so far are on the disk when
+    /// this returns.
+    fn put(
+        &mut self,
+        begin: Place,
+        bodies: impl IntoIterator<Item = Body>,
+    ) -> Result<(), StableError> {
+        assert!(self.unfinished.is_none(), "what found no room comes first");
         let mut bytes = Vec::new();
-        let (first, mut slot) = (self.slot, self.slot);
+        let mut end = begin;
         for body in bodies {
-            let sequence = self.base + u64::from(slot);
+            let (sequence, slot) = (end.next(), end.slot);
             let unsynced = u32::try_from(sequence - self.durable).expect("no more than a file");
             bytes.extend(Record { sequence, slot, unsynced, body }.to_bytes());
-            slot += 1;
+            end.slot += 1;
         }
-        assert!(slot <= self.capacity, "room was looked for before");
-        self.files.write(self.file, first, &bytes)?;
-        self.slot = slot;
-        self.is_closed = false;
-        debug_assert_eq!(bytes.len(), (slot - first) as usize * RECORD_BYTES);
-        Ok(())
+        assert!(end.slot <= end.capacity, "room was looked for before");
+        debug_assert_eq!(bytes.len(), (end.slot - begin.slot) as usize * RECORD_BYTES);
+        self.unfinished = Some(Unfinished { begin, end, bytes });
+        self.finish()
     }
 }

@@ -151,7 +151,7 @@ impl<'a> Rewriter<'a> {
         let head = &part.segment.head;
         let open_files = Arc::clone(&self.log.0.storage.open_files);
         let path = cleaned.index.clone();
-        let index = Index::new(path, head.base_offset, head.first_index, open_files);
+        let index = Index::new(path, head, open_files);
         let (position, cursor) = part.segment.begin();
         let mut walker = Walker::checking(Arc::new(file), position, cleaned.bytes, cursor);
         let mut due = IndexDue::after(None, position);

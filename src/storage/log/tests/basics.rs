@@ -3,6 +3,8 @@
 use super::*;
 use crate::model::LeaderEpoch;
 use crate::storage::EntryId;
+use crate::storage::index::crc_of;
+use crate::storage::segment_head::StoredHead;
 
 fn mixed(term: u64, from: u64, count: u64) -> Vec<LogEntry> {
     (from..from + count)
@@ -236,16 +238,33 @@ fn an_index_that_is_deleted_or_damaged_is_made_again() {
         let mut bytes = std::fs::read(path).unwrap();
         bytes[8..12].copy_from_slice(&77_u32.to_be_bytes());
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let first = read_identity_first_index(&path.with_file_name(format!("{name}.log")));
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&first.to_be_bytes()), &bytes[..28]);
+        let segment = path.with_file_name(format!("{name}.log"));
+        let head = StoredHead::read(&segment).unwrap().unwrap().head;
+        let crc = crc32c::crc32c_append(crc_of(&head), &bytes[..28]);
         bytes[28..32].copy_from_slice(&crc.to_be_bytes());
         std::fs::write(path, bytes).unwrap();
     });
     check();
 }
 
-fn read_identity_first_index(path: &Path) -> u64 {
-    crate::storage::segment_head::StoredHead::read(path).unwrap().unwrap().head.first_index
+/// As where a folder was restored file by file: all entries are where this log has its own, but for their times.
+#[test]
+fn an_index_of_another_log_is_not_believed() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let ids = [identity(), LogIdentity { topic_id: TopicId(9), ..identity() }];
+    let fill = |dir: &Path, identity: &LogIdentity, time: i64| {
+        let (log, _) = Log::open(dir, identity, small(), &uncached(), None).unwrap();
+        let batches = (1..60).map(|index| batch_at(1, index, time + index as i64, 100));
+        append_each(&log, &std::iter::once(blank(1, 0)).chain(batches).collect::<Vec<_>>());
+        log.close().unwrap();
+    };
+    fill(dirs[0].path(), &ids[0], 1_000);
+    fill(dirs[1].path(), &ids[1], 0);
+    let first = "00000000000000000000.index";
+    std::fs::copy(dirs[1].path().join(first), dirs[0].path().join(first)).unwrap();
+    let (log, _) = open(dirs[0].path());
+    let found = log.offset_for_timestamp(Timestamp(1_001), Offset::ZERO, log.end_offset()).unwrap();
+    assert_eq!(found.map(|(batch, _)| batch.header.base_offset), Some(Offset::ZERO));
 }
 
 #[test]

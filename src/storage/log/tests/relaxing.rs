@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use super::syncing::gated;
 use super::*;
+use crate::storage::log::flush::UNSYNCED_BYTES_MAX;
 
 const LATER: FlushPolicy = FlushPolicy::Relaxed { messages: u64::MAX, ms: u64::MAX };
 
@@ -163,4 +164,49 @@ fn what_is_to_be_looked_at_after_a_stop_is_bounded_by_bytes_too() {
         log.append(&[batch(1, index, 1, bytes)]).unwrap();
         log.quiesce();
     }
+}
+
+/// More than it takes to wait for the disk.
+fn pieces() -> impl Iterator<Item = LogEntry> {
+    (1..=UNSYNCED_BYTES_MAX / (1 << 20) + 8).map(|index| batch(1, index, 1, 1 << 20))
+}
+
+#[test]
+fn no_more_than_so_much_is_appended_while_a_sync_takes_long() {
+    for flush in [LATER, FlushPolicy::Durable] {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, storage, _) = gated();
+        let (log, _) = Log::open(dir.path(), &identity(), wide(flush), &storage, None).unwrap();
+        log.append(&[blank(1, 0)]).unwrap();
+        log.sync_blocking().unwrap();
+        disk.set_shut(true);
+        let (tell, told) = mpsc::channel();
+        let writer = log.clone();
+        let appends = std::thread::spawn(move || {
+            for piece in pieces() {
+                tell.send(writer.has_to_sync(piece.bytes())).unwrap();
+                writer.append(&[piece]).unwrap();
+            }
+        });
+        let before = told.iter().position(|waits| waits).unwrap() as u64;
+        assert_eq!(log.last().unwrap().index, before);
+        assert_eq!(before, (UNSYNCED_BYTES_MAX - 1) / (1 << 20), "{flush:?}");
+        if flush == LATER {
+            is_read_within_the_bar(dir.path(), &log);
+        }
+        disk.set_shut(false);
+        appends.join().unwrap();
+        assert_eq!(log.last().unwrap().index, pieces().count() as u64);
+    }
+}
+
+/// What a process leaves that is killed now.
+fn is_read_within_the_bar(dir: &Path, log: &Log) {
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(dir, copy.path());
+    let options = LogOptions { recheck_bytes: 1 << 20, ..wide(LATER) };
+    let opened = Log::open(copy.path(), &identity(), options, &Storage::default(), None);
+    let (left, report) = opened.unwrap();
+    assert_eq!(left.last(), log.last());
+    assert!((32 << 20..=64 << 20).contains(&report.checked_bytes), "{report:?}");
 }

@@ -42,11 +42,12 @@ impl Disk for HastyDisk {
     }
 }
 
-/// Counts syncs; on request nothing can grow.
+/// Counts syncs; on request nothing can grow, or so many writes more find room and none after.
 #[derive(Default)]
 struct PlainDisk {
     syncs: AtomicUsize,
     is_full: AtomicBool,
+    writes_left: Mutex<Option<usize>>,
 }
 
 impl PlainDisk {
@@ -62,6 +63,9 @@ impl Disk for PlainDisk {
     fn write_at(&self, file: &File, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         if grows(file, slices, position)? {
             self.check()?;
+        }
+        if let Some(left) = &mut *lock(&self.writes_left) {
+            *left = left.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
         }
         SystemDisk.write_at(file, slices, position)
     }
@@ -157,4 +161,46 @@ fn a_full_disk_stops_no_vote_of_known_groups() {
     store.shared.sync_now().unwrap();
     drop(store);
     assert_eq!(Recovered::read(dir.path()).unwrap().values().len(), 1100);
+}
+
+/// As on file systems that write elsewhere each time: taken room is no promise.
+#[test]
+fn a_write_that_finds_no_room_confirms_nothing_and_is_finished_later() {
+    for (left, changes) in (0..3).flat_map(|left| [1, 10, 40].map(|changes| (left, changes))) {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::new(PlainDisk::default());
+        let storage = storage(Arc::clone(&disk) as Arc<dyn Disk>);
+        let store = open(dir.path(), &storage);
+        let vote = |n: u8, term| (key(n % 5, b'v'), number(term));
+        store.apply((0..5).map(|n| vote(n, 1)));
+        store.shared.sync_now().unwrap();
+        for term in 2..5 {
+            *lock(&disk.writes_left) = Some(left);
+            let mut refused = 0;
+            for _ in 0..3 {
+                store.apply((0..changes).map(|n| vote(n, 100 * term + u64::from(n))));
+                if let Err(error) = store.shared.sync_now() {
+                    assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{left}, {changes}");
+                    refused += 1;
+                }
+                let found = Recovered::read(dir.path()).unwrap();
+                assert_eq!(found.found(), Found::Whole, "{left}, {changes}");
+                let (key, _) = vote(0, 0);
+                let value = found.values().get(&key).copied();
+                let all = [number(term - 1), store.get(&key)];
+                assert!(all.contains(&value), "{left}, {changes}: {value:?}");
+            }
+            assert!(refused >= 2, "{left}, {changes}");
+            *lock(&disk.writes_left) = None;
+            // What came meanwhile counts, not what was begun.
+            store.apply([vote(0, term)]);
+            store.shared.sync_now().unwrap();
+            let found = Recovered::read(dir.path()).unwrap();
+            assert_eq!(
+                (found.found(), found.values()),
+                (Found::Whole, &lock(&store.shared.memory).values)
+            );
+            assert_eq!(store.get(&key(0, b'v')), number(term));
+        }
+    }
 }
