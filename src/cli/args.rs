@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::bench::BenchCommand;
 use super::client::Client;
 use super::consume::Start;
 use super::format::Template;
@@ -85,6 +86,9 @@ pub(super) enum Command {
     Produce(ProduceArgs),
     /// Print records.
     Consume(ConsumeArgs),
+    /// Measure a cluster: throughput, latency, time without writes.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// List and describe consumer groups.
     #[command(subcommand)]
     Group(GroupCommand),

@@ -6,6 +6,7 @@
 //! ends with a sentence that says what to do and an exit code other than 0.
 
 mod args;
+mod bench;
 mod client;
 mod cluster;
 mod consume;
@@ -50,6 +51,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Topic(args) => topic::run(args, &connect).await,
             Command::Produce(args) => produce::run(args, &connect).await,
             Command::Consume(args) => consume::run(args, &connect).await,
+            Command::Bench(args) => bench::run(args, &connect).await,
             Command::Group(args) => group::run(args, &connect).await,
             Command::Cluster(args) => cluster::run(args, &connect).await,
             Command::Serve(_) | Command::Log(_) => unreachable!("handled above"),

@@ -9,9 +9,10 @@ use kafka_wire::delete_topics_request::DeleteTopicState;
 use kafka_wire::{CreateTopicsRequest, DeleteTopicsRequest};
 use kafka_wire_core::StrBytes;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::args::{Connect, TopicCommand};
-use super::client::{Topic, check, delete_records, list_offsets};
+use super::client::{Client, ClientFailure, Topic, check, delete_records, list_offsets};
 use super::elect_leaders;
 use super::output::{Table, list, or_dash, print, print_json};
 
@@ -39,6 +40,30 @@ async fn create(
     replicas: Option<i16>,
     configs: &[(String, String)],
 ) -> anyhow::Result<()> {
+    let mut client = connect.client().await?;
+    make(&mut client, name, partitions, replicas, configs).await?;
+    let topic = client.topics.get(name).cloned().unwrap_or_default();
+    if connect.json {
+        return print_json(&json!({
+            "name": name, "id": topic.id, "partitions": topic.partitions.len(),
+        }));
+    }
+    let replicas = topic.partitions.values().next().map_or(0, |first| first.replicas.len());
+    let count = topic.partitions.len();
+    Ok(print(&format!("created {name}: {count} partition(s), {replicas} replica(s) each\n"))?)
+}
+
+/// Makes a topic and waits until every partition has a leader: made means usable.
+///
+/// # Errors
+/// A refusal, or the deadline passes.
+pub(super) async fn make(
+    client: &mut Client,
+    name: &str,
+    partitions: Option<i32>,
+    replicas: Option<i16>,
+    configs: &[(String, String)],
+) -> Result<(), ClientFailure> {
     let mut topic = CreatableTopic::default();
     topic.name = StrBytes::from(name);
     // −1 asks for the cluster's default (KIP-464).
@@ -50,26 +75,16 @@ async fn create(
         config.value = Some(StrBytes::from(value.as_str()));
         topic.configs.push(config);
     }
-    let mut request = CreateTopicsRequest::default();
-    request.timeout_ms = i32::try_from(connect.patience().as_millis()).unwrap_or(i32::MAX);
-    request.topics = vec![topic];
-    let mut client = connect.client().await?;
     let deadline = client.deadline();
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut request = CreateTopicsRequest::default();
+    request.timeout_ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+    request.topics = vec![topic];
     let answer = client.call_controller(&request, 7, deadline).await?;
     for topic in &answer.topics {
         check(topic.error_code, format!("create {name:?}"), topic.error_message.as_deref())?;
     }
-    // Made means usable: wait until every partition has a leader.
-    client.refresh(Some(&[name.to_owned()]), true).await?;
-    let topic = client.topics.get(name).cloned().unwrap_or_default();
-    if connect.json {
-        return print_json(&json!({
-            "name": name, "id": topic.id, "partitions": topic.partitions.len(),
-        }));
-    }
-    let replicas = topic.partitions.values().next().map_or(0, |first| first.replicas.len());
-    let count = topic.partitions.len();
-    Ok(print(&format!("created {name}: {count} partition(s), {replicas} replica(s) each\n"))?)
+    client.refresh(Some(&[name.to_owned()]), true).await
 }
 
 async fn list_topics(connect: &Connect) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_start;
+mod bench;
 mod compaction;
 mod damage;
 mod few_descriptors;

@@ -15,7 +15,8 @@ use crate::protocol::client::{
 
 /// Largest answer accepted: a fetch returns at most what was asked, plus one whole batch.
 const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
-const CLIENT_ID: &str = "jackdaw-cli";
+/// How this client calls itself.
+pub(super) const CLIENT_ID: &str = "jackdaw-cli";
 
 /// A connection whose API versions are known.
 ///
@@ -55,6 +56,11 @@ impl Connection {
         let negotiated = Negotiated::from_response(&response);
         connection.negotiated = negotiated.map_err(|error| connection.protocol(error))?;
         Ok(connection)
+    }
+
+    /// The socket, before anything but ApiVersions went over it, and the versions.
+    pub(super) fn into_parts(self) -> (TcpStream, Negotiated) {
+        (self.socket, self.negotiated)
     }
 
     /// Sends a request in the newest common version, at most `version_max`, and reads its answer.

@@ -18,7 +18,7 @@ use crate::model::records::{RecordBatch, RecordError, batches};
 use crate::protocol::ErrorCode;
 
 /// The newest Fetch version that names topics; version 13 takes ids.
-const FETCH_BY_NAME: i16 = 12;
+pub(crate) const FETCH_BY_NAME: i16 = 12;
 /// Bytes asked of one partition in one fetch.
 const PARTITION_BYTES: i32 = 1024 * 1024;
 /// Bytes asked in one fetch.

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kafka_wire::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_wire::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
+use kafka_wire::{ProduceRequest, ProduceResponse};
 use kafka_wire_core::StrBytes;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Client, RETRY_AFTER};
 use super::error::{ClientFailure, check};
 use super::partitioner::Partitioner;
+use super::producer_id::producer_id;
 use crate::model::batch_builder::BatchBuilder;
 use crate::model::compression::Compression;
 use crate::model::{ProducerEpoch, ProducerId, Timestamp};
@@ -88,31 +89,9 @@ impl Producer {
             buffered_bytes: 0,
         };
         if producer.options.acks == -1 {
-            producer.identity = Some(producer.producer_id().await?);
+            producer.identity = Some(producer_id(&mut producer.client).await?);
         }
         Ok(producer)
-    }
-
-    async fn producer_id(&mut self) -> Result<(ProducerId, ProducerEpoch), ClientFailure> {
-        let mut request = InitProducerIdRequest::default();
-        // The default is an empty name, which would ask for transactions.
-        request.transactional_id = None;
-        request.transaction_timeout_ms = 60_000;
-        (request.producer_id, request.producer_epoch) = (-1, -1);
-        let deadline = self.client.deadline();
-        loop {
-            let answer = self.client.call_controller(&request, 5, deadline).await;
-            let checked = answer.and_then(|got| {
-                check(got.error_code, "a producer id", None)?;
-                Ok((ProducerId(got.producer_id), ProducerEpoch(got.producer_epoch)))
-            });
-            match checked {
-                Err(error) if error.is_retriable() && Instant::now() + RETRY_AFTER < deadline => {
-                    sleep(RETRY_AFTER).await;
-                }
-                done => return done,
-            }
-        }
     }
 
     /// Adds a record to the batch of its partition. `true` when it is time to [`Self::flush`].
