@@ -233,6 +233,36 @@ fn every_file_begins_with_what_it_is() {
 }
 
 #[test]
+fn every_file_is_part_of_a_crate() {
+    let all = sources();
+    let is_root = |path: &str| {
+        let (dir, name) = path.rsplit_once('/').unwrap();
+        matches!(name, "main.rs" | "lib.rs")
+            || dir.ends_with("tests") && !dir.contains("src/")
+            || dir == "benches"
+    };
+    let findings: Vec<_> = all
+        .iter()
+        .filter(|source| !is_root(&source.path))
+        .filter(|source| {
+            let module = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
+            let (dir, name) = module.rsplit_once('/').unwrap();
+            let (declared, by_path) = (format!("mod {name};"), format!("\"{name}.rs\""));
+            let is_parent = |path: &str| {
+                path.rsplit_once('/').unwrap().0 == dir || path.trim_end_matches(".rs") == dir
+            };
+            let names_it = |text: &str| {
+                text.lines().map(code).any(|line| line.trim().ends_with(&declared))
+                    || text.contains(&by_path)
+            };
+            !all.iter().any(|other| is_parent(&other.path) && names_it(&other.text))
+        })
+        .map(|source| format!("{}: no file says `mod` for it: nobody compiles it", source.path))
+        .collect();
+    report(&findings);
+}
+
+#[test]
 fn files_and_functions_fit() {
     let mut findings = Vec::new();
     for source in sources() {
