@@ -259,7 +259,7 @@ impl fmt::Display for ReplicaTrouble {
 }
 
 /// A number with commas: `1,200`.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -14,6 +14,7 @@ mod view;
 
 pub use backend::AdminBackend;
 pub use error::{AdminError, AdminErrorKind};
+pub(crate) use health::grouped;
 pub use health::{
     HealthState, PartitionHealth, PartitionsAsked, PartitionsPage, ReplicaTrouble, Trouble,
 };

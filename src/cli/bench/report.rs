@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use super::tally::{Latencies, Tally, Trouble};
+pub(super) use crate::admin::grouped;
 use crate::cli::output::Table;
 
 /// Processor time that this process has used so far.
@@ -131,19 +132,6 @@ pub(super) fn milliseconds(us: u64) -> String {
         1_000..100_000 => format!("{ms:.2}"),
         _ => format!("{ms:.0}"),
     }
-}
-
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `value` with so many digits after the point: JSON readers need no noise.
