@@ -98,11 +98,13 @@ pub(super) struct Window {
     start: u64,
     bytes: Vec<u8>,
     size: usize,
+    /// Nothing behind it is read that was not asked for.
+    upto: u64,
 }
 
 impl Window {
     fn new(file: Arc<File>, size: usize) -> Self {
-        Self { file, start: 0, bytes: Vec::new(), size }
+        Self { file, start: 0, bytes: Vec::new(), size, upto: u64::MAX }
     }
 
     /// Where from `from` on there may be something else than zeros: not so in room that was taken ahead and
@@ -127,7 +129,8 @@ impl Window {
         let inside = position >= self.start
             && position + want as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
-            let len = self.size.min((end - position) as usize);
+            let upto = self.upto.max(position + want as u64).min(end);
+            let len = self.size.min((upto - position) as usize);
             self.bytes.resize(len, 0);
             self.start = position;
             let mut have = 0;
@@ -175,16 +178,18 @@ impl Walker {
     }
 
     /// Notes where what was written ends. To be done before anything is read: what the system reads ahead
-    /// counts as written from then on.
+    /// counts as written from then on, and of room that was never written to that is much: pages full of zeros, as
+    /// many as a disk with a large read-ahead asks for.
     pub(super) fn note_data_end(&mut self) -> io::Result<()> {
         let ranges = self.window.data_ranges(self.position, self.end)?;
         self.data_end = ranges.last().map_or(self.position, |range| range.end);
+        self.window.upto = self.data_end;
         Ok(())
     }
 
     /// The next item; the walk stands behind it after. After `End` or `Bad` it stands still.
     pub(super) fn step(&mut self) -> io::Result<Step> {
-        if self.position >= self.end {
+        if self.position >= self.end.min(self.data_end) {
             return Ok(Step::End);
         }
         let bytes = self.window.get(self.position, ITEM_HEADER_BYTES, self.end)?;
