@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
@@ -190,7 +190,7 @@ impl MetadataPort for FakePort {
             let dead = std::mem::take(&mut *self.dying.lock().unwrap());
             self.alive.lock().unwrap().retain(|id| !dead.contains(id));
             self.leaders.lock().unwrap().retain(|_, (leader, _)| !dead.contains(leader));
-            let leaving = dead.into_iter().map(|id| (id, Presence::Leaving));
+            let leaving = dead.into_iter().map(|id| (id, Presence::Leaving(Instant::now())));
             self.presences.lock().unwrap().extend(leaving);
         })
     }

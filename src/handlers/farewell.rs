@@ -8,8 +8,9 @@
 //! **Invariant:** the answers of a connection are settled in the order in which they are sent, however long
 //! each of them took.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -17,7 +18,9 @@ use super::lock;
 use crate::metadata::Presence;
 use crate::model::BrokerId;
 
-type Told = Arc<Mutex<BTreeSet<BrokerId>>>;
+/// By broker the end that was told of last. Who was not asked while it was back, as where a client asks now this
+/// broker, now that one, still holds an earlier one.
+type Told = Arc<Mutex<BTreeMap<BrokerId, Instant>>>;
 
 /// The dead brokers that a connection was told of.
 #[derive(Debug, Default)]
@@ -55,13 +58,9 @@ impl Farewell {
 
     /// Whether to tell of `broker`: unless it is gone, but only in the first answer since it is leaving.
     pub(super) fn is_told_of(&self, broker: BrokerId, presence: Presence) -> bool {
-        let mut told = lock(&self.told);
         match presence {
-            Presence::Alive | Presence::Silent => {
-                told.remove(&broker);
-                true
-            }
-            Presence::Leaving => told.insert(broker),
+            Presence::Alive | Presence::Silent => true,
+            Presence::Leaving(since) => lock(&self.told).insert(broker, since) != Some(since),
             Presence::Gone => false,
         }
     }

@@ -326,6 +326,11 @@ async fn a_leader_that_has_just_died_is_not_named_and_listed_once_more() {
     port.dying.lock().unwrap().insert(BrokerId(2));
     assert_eq!(ask().await, (3, vec![1, 2, 3]), "once for each death");
     assert_eq!(ask().await, (3, vec![1, 3]));
+    // Nobody asks over this connection while it is back.
+    port.alive.lock().unwrap().insert(BrokerId(2));
+    port.dying.lock().unwrap().insert(BrokerId(2));
+    assert_eq!(ask().await, (3, vec![1, 2, 3]), "once for each death, asked in between or not");
+    assert_eq!(ask().await, (3, vec![1, 3]));
     port.presences.lock().unwrap().clear();
     let answer = handle(&context, Farewells::default().begin(), 12, by_names(&["t"])).await;
     assert_eq!(answer.brokers.len(), 2, "dead for long");

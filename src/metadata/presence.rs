@@ -1,7 +1,7 @@
 //! Which brokers are there: alive as far as this node knows, or alive a moment ago.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -30,8 +30,9 @@ pub enum Presence {
     /// It is not heard, and nothing says that its process has ended. Clients' requests to it may be open:
     /// librdkafka takes those to a broker that is no longer listed for not written, and writes twice.
     Silent,
-    /// Its process ended a moment ago, and it led partitions then.
-    Leaving,
+    /// Its process ended a moment ago, and it led partitions then; it was heard for the last time at that instant,
+    /// which tells this end of it from others.
+    Leaving(Instant),
     /// It is gone, or was never there.
     Gone,
 }
@@ -62,13 +63,13 @@ impl Metadata {
         let node = u64::try_from(broker.0).map(NodeId).ok();
         let peer = node.and_then(|node| Some((node, peers.get(&node)?)));
         let Some((node, peer)) = peer else { return Presence::Gone };
-        let is_within = |limit| peer.last_seen.is_some_and(|seen| seen.elapsed() < limit);
-        if !peer.refused && is_within(SILENT) {
-            Presence::Silent
-        } else if peer.refused && is_within(LEAVING) && self.inner.node.is_or_was_leading(node) {
-            Presence::Leaving
-        } else {
-            Presence::Gone
+        let seen_within = |limit| peer.last_seen.filter(|seen| seen.elapsed() < limit);
+        match (peer.refused, seen_within(LEAVING)) {
+            (false, _) if seen_within(SILENT).is_some() => Presence::Silent,
+            (true, Some(seen)) if self.inner.node.is_or_was_leading(node) => {
+                Presence::Leaving(seen)
+            }
+            _ => Presence::Gone,
         }
     }
 
