@@ -379,6 +379,77 @@ impl Walker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::frame::FrameHeader;
+
+    const BEGIN: Cursor = Cursor { next_index: 0, next_offset: Offset::ZERO, term: None };
+
+    /// A file of 64 KiB of which nothing was written but what is put there.
+    fn sparse() -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(64 << 10).unwrap();
+        file
+    }
+
+    /// Puts the entry at `index` there; where it ends.
+    fn put(file: &File, position: u64, index: u64, body: &[u8]) -> u64 {
+        let lead = FrameHeader::encode(FrameKind::Command, Offset::ZERO, 1, index, body);
+        file.write_all_at(&lead, position).unwrap();
+        file.write_all_at(body, position + lead.len() as u64).unwrap();
+        position + (lead.len() + body.len()) as u64
+    }
+
+    /// As a start does it.
+    fn walk(file: File) -> (Walker, Option<String>) {
+        let mut walker = Walker::checking(Arc::new(file), 0, 64 << 10, BEGIN);
+        walker.note_data_end().unwrap();
+        loop {
+            match walker.step().unwrap() {
+                Step::Item(_) => {}
+                Step::End => return (walker, None),
+                Step::Bad(what) => return (walker, Some(what)),
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_the_last_written_block_is_not_read() {
+        let file = sparse();
+        let end = put(&file, 0, 0, &[7; 9_000]);
+        let (walker, bad) = walk(file);
+        assert_eq!((walker.position, bad), (end, None));
+        let read = walker.window.start + walker.window.bytes.len() as u64;
+        assert!(read < 32 << 10, "{read} bytes read of 64 KiB, of which 12 were written");
+    }
+
+    #[test]
+    fn an_entry_that_reaches_into_a_hole_is_read_to_its_end() {
+        let file = sparse();
+        let first = put(&file, 0, 0, &[7; 9_000]);
+        // All that was written of its body is zeros or was never written: they read the same.
+        let lead =
+            FrameHeader::encode(FrameKind::Command, Offset::ZERO, 1, 1, &[0; 30_000]).to_vec();
+        file.write_all_at(&lead, first).unwrap();
+        let (walker, bad) = walk(file.try_clone().unwrap());
+        assert_eq!((walker.position, bad), (first + lead.len() as u64 + 30_000, None));
+        // The same with another body, which is missing.
+        let lead =
+            FrameHeader::encode(FrameKind::Command, Offset::ZERO, 1, 1, &[7; 30_000]).to_vec();
+        file.write_all_at(&lead, first).unwrap();
+        let (walker, bad) = walk(file);
+        assert_eq!(walker.position, first);
+        assert!(bad.is_some());
+    }
+
+    #[test]
+    fn an_entry_behind_a_hole_is_found() {
+        let file = sparse();
+        let lead =
+            FrameHeader::encode(FrameKind::Command, Offset::ZERO, 1, 0, &[0; 30_000]).to_vec();
+        file.write_all_at(&lead, 0).unwrap();
+        let end = put(&file, lead.len() as u64 + 30_000, 1, &[7; 100]);
+        let (walker, bad) = walk(file);
+        assert_eq!((walker.position, walker.cursor.next_index, bad), (end, 2, None));
+    }
 
     #[test]
     fn what_was_written_last_is_found_among_holes() {
@@ -386,9 +457,8 @@ mod tests {
         let len = 1 << 30;
         file.set_len(len).unwrap();
         let file = Arc::new(file);
-        let cursor = Cursor { next_index: 0, next_offset: Offset::ZERO, term: None };
         let last = |from| {
-            Walker::checking(Arc::clone(&file), from, len, cursor).last_nonzero(from).unwrap()
+            Walker::checking(Arc::clone(&file), from, len, BEGIN).last_nonzero(from).unwrap()
         };
         assert_eq!(last(0), None);
         for at in [5, 300_000, 700 << 20, len - 1] {
