@@ -203,9 +203,7 @@ pub struct LoggingConfig {
 
 impl Default for LoggingConfig {
     fn default() -> Self {
-        // After a power cut sled warns of a file of its own that it then makes again.
-        let filter = "info,openraft=off,sled::config=error".to_owned();
-        Self { filter, format: LogFormat::Text }
+        Self { filter: "info,openraft=off".to_owned(), format: LogFormat::Text }
     }
 }
 
