@@ -1,7 +1,9 @@
 //! What a crash leaves of a disk.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -63,11 +65,20 @@ fn lose(dirty: &Dirty, keeps_some: bool, random: &mut SmallRng) -> io::Result<()
     if !keeps_some {
         return Ok(());
     }
+    // A sector goes to the disk as memory has it, earlier writes included: it holds what was written up to some
+    // moment, and nothing of what came after.
+    let mut left_behind = BTreeSet::new();
     for change in &dirty.changes {
         match change {
             Change::Write { position, new, .. } => {
-                for (begin, end) in kept_parts(*position, new.len(), random) {
-                    file.write_all_at(&new[begin..end], position + begin as u64)?;
+                let is_kept = kept_parts(*position, new.len(), random);
+                for part in sectors(*position, new.len()) {
+                    let sector = (position + part.start as u64) / SECTOR;
+                    if !is_kept(&part) {
+                        left_behind.insert(sector);
+                    } else if !left_behind.contains(&sector) {
+                        file.write_all_at(&new[part.clone()], position + part.start as u64)?;
+                    }
                 }
             }
             Change::SetLen { new_len, .. } => {
@@ -80,25 +91,31 @@ fn lose(dirty: &Dirty, keeps_some: bool, random: &mut SmallRng) -> io::Result<()
     Ok(())
 }
 
-/// Which parts of a write reached the disk: all, none, or some of its sectors.
-fn kept_parts(position: u64, len: usize, random: &mut SmallRng) -> Vec<(usize, usize)> {
-    match random.random_range(0..4) {
-        0 => Vec::new(),
-        1 | 2 => vec![(0, len)],
+/// The parts of a write by sectors.
+fn sectors(position: u64, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = position + len as u64;
+    let begins = std::iter::successors(Some(position), |at| Some((at / SECTOR + 1) * SECTOR));
+    begins.take_while(move |at| *at < end).map(move |at| {
+        let next = ((at / SECTOR + 1) * SECTOR).min(end);
+        (at - position) as usize..(next - position) as usize
+    })
+}
+
+/// Which parts of a write reached the disk: all, none, or some.
+fn kept_parts(
+    position: u64,
+    len: usize,
+    random: &mut SmallRng,
+) -> impl Fn(&Range<usize>) -> bool + use<> {
+    let kept: BTreeSet<usize> = match random.random_range(0..4) {
+        0 => BTreeSet::new(),
+        1 | 2 => sectors(position, len).map(|part| part.start).collect(),
         _ => {
-            let end = position + len as u64;
-            let mut parts = Vec::new();
-            let mut at = position;
-            while at < end {
-                let next = ((at / SECTOR + 1) * SECTOR).min(end);
-                if random.random_bool(0.5) {
-                    parts.push(((at - position) as usize, (next - position) as usize));
-                }
-                at = next;
-            }
-            parts
+            let drawn = sectors(position, len).filter(|_| random.random_bool(0.5));
+            drawn.map(|part| part.start).collect()
         }
-    }
+    };
+    move |part| kept.contains(&part.start)
 }
 
 fn undo(change: &NameChange) -> io::Result<()> {
