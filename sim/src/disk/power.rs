@@ -71,13 +71,19 @@ fn lose(dirty: &Dirty, keeps_some: bool, random: &mut SmallRng) -> io::Result<()
     for change in &dirty.changes {
         match change {
             Change::Write { position, new, .. } => {
-                let is_kept = kept_parts(*position, new.len(), random);
+                // It reached the disk: not at all, wholly, or in some of its sectors.
+                let fate = random.random_range(0..4);
                 for part in sectors(*position, new.len()) {
-                    let sector = (position + part.start as u64) / SECTOR;
-                    if !is_kept(&part) {
-                        left_behind.insert(sector);
-                    } else if !left_behind.contains(&sector) {
-                        file.write_all_at(&new[part.clone()], position + part.start as u64)?;
+                    let at = position + part.start as u64;
+                    let is_kept = match fate {
+                        0 => false,
+                        1 | 2 => true,
+                        _ => random.random_bool(0.5),
+                    };
+                    if !is_kept {
+                        left_behind.insert(at / SECTOR);
+                    } else if !left_behind.contains(&(at / SECTOR)) {
+                        file.write_all_at(&new[part], at)?;
                     }
                 }
             }
@@ -99,23 +105,6 @@ fn sectors(position: u64, len: usize) -> impl Iterator<Item = Range<usize>> {
         let next = ((at / SECTOR + 1) * SECTOR).min(end);
         (at - position) as usize..(next - position) as usize
     })
-}
-
-/// Which parts of a write reached the disk: all, none, or some.
-fn kept_parts(
-    position: u64,
-    len: usize,
-    random: &mut SmallRng,
-) -> impl Fn(&Range<usize>) -> bool + use<> {
-    let kept: BTreeSet<usize> = match random.random_range(0..4) {
-        0 => BTreeSet::new(),
-        1 | 2 => sectors(position, len).map(|part| part.start).collect(),
-        _ => {
-            let drawn = sectors(position, len).filter(|_| random.random_bool(0.5));
-            drawn.map(|part| part.start).collect()
-        }
-    };
-    move |part| kept.contains(&part.start)
 }
 
 fn undo(change: &NameChange) -> io::Result<()> {
