@@ -98,13 +98,13 @@ pub(super) struct Window {
     start: u64,
     bytes: Vec<u8>,
     size: usize,
-    /// Nothing behind it is read that was not asked for.
-    upto: u64,
+    /// Behind it there are zeros only, and nothing is read that was not asked for.
+    data_end: u64,
 }
 
 impl Window {
     fn new(file: Arc<File>, size: usize) -> Self {
-        Self { file, start: 0, bytes: Vec::new(), size, upto: u64::MAX }
+        Self { file, start: 0, bytes: Vec::new(), size, data_end: u64::MAX }
     }
 
     /// Where from `from` on there may be something else than zeros: not so in room that was taken ahead and
@@ -129,7 +129,7 @@ impl Window {
         let inside = position >= self.start
             && position + want as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
-            let upto = self.upto.max(position + want as u64).min(end);
+            let upto = self.data_end.max(position + want as u64).min(end);
             let len = self.size.min((upto - position) as usize);
             self.bytes.resize(len, 0);
             self.start = position;
@@ -158,8 +158,6 @@ pub(super) struct Walker {
     window: Window,
     pub(super) position: u64,
     end: u64,
-    /// Behind it there are zeros only.
-    data_end: u64,
     pub(super) cursor: Cursor,
     check: bool,
 }
@@ -168,13 +166,13 @@ impl Walker {
     /// Reads headers only.
     pub(super) fn headers(file: Arc<File>, position: u64, end: u64, cursor: Cursor) -> Self {
         let window = Window::new(file, HEADER_WINDOW_BYTES);
-        Self { window, position, end, data_end: end, cursor, check: false }
+        Self { window, position, end, cursor, check: false }
     }
 
     /// Reads everything and checks CRCs.
     pub(super) fn checking(file: Arc<File>, position: u64, end: u64, cursor: Cursor) -> Self {
         let window = Window::new(file, CHECK_WINDOW_BYTES);
-        Self { window, position, end, data_end: end, cursor, check: true }
+        Self { window, position, end, cursor, check: true }
     }
 
     /// Notes where what was written ends. To be done before anything is read: what the system reads ahead
@@ -182,14 +180,13 @@ impl Walker {
     /// many as a disk with a large read-ahead asks for.
     pub(super) fn note_data_end(&mut self) -> io::Result<()> {
         let ranges = self.window.data_ranges(self.position, self.end)?;
-        self.data_end = ranges.last().map_or(self.position, |range| range.end);
-        self.window.upto = self.data_end;
+        self.window.data_end = ranges.last().map_or(self.position, |range| range.end);
         Ok(())
     }
 
     /// The next item; the walk stands behind it after. After `End` or `Bad` it stands still.
     pub(super) fn step(&mut self) -> io::Result<Step> {
-        if self.position >= self.end.min(self.data_end) {
+        if self.position >= self.end.min(self.window.data_end) {
             return Ok(Step::End);
         }
         let bytes = self.window.get(self.position, ITEM_HEADER_BYTES, self.end)?;
@@ -354,7 +351,8 @@ impl Walker {
 
     /// The position behind the last byte that is not zero, at or after `from`; `None` if all are zero.
     pub(super) fn last_nonzero(&mut self, from: u64) -> io::Result<Option<u64>> {
-        for range in self.window.data_ranges(from, self.data_end)?.into_iter().rev() {
+        let end = self.end.min(self.window.data_end);
+        for range in self.window.data_ranges(from, end)?.into_iter().rev() {
             let mut last = None;
             let mut at = range.start;
             while at < range.end {
@@ -390,12 +388,18 @@ mod tests {
         file
     }
 
+    /// Puts the head of the entry at `index` there; where its body begins.
+    fn put_head(file: &File, position: u64, index: u64, body: &[u8]) -> u64 {
+        let head = FrameHeader::encode(FrameKind::Command, Offset::ZERO, 1, index, body);
+        file.write_all_at(&head, position).unwrap();
+        position + head.len() as u64
+    }
+
     /// Puts the entry at `index` there; where it ends.
     fn put(file: &File, position: u64, index: u64, body: &[u8]) -> u64 {
-        let lead = FrameHeader::encode(FrameKind::Command, Offset::ZERO, 1, index, body);
-        file.write_all_at(&lead, position).unwrap();
-        file.write_all_at(body, position + lead.len() as u64).unwrap();
-        position + (lead.len() + body.len()) as u64
+        let at = put_head(file, position, index, body);
+        file.write_all_at(body, at).unwrap();
+        at + body.len() as u64
     }
 
     /// As a start does it.
@@ -426,15 +430,11 @@ mod tests {
         let file = sparse();
         let first = put(&file, 0, 0, &[7; 9_000]);
         // All that was written of its body is zeros or was never written: they read the same.
-        let lead =
-            FrameHeader::encode(FrameKind::Command, Offset::ZERO, 1, 1, &[0; 30_000]).to_vec();
-        file.write_all_at(&lead, first).unwrap();
+        let body = put_head(&file, first, 1, &[0; 30_000]);
         let (walker, bad) = walk(file.try_clone().unwrap());
-        assert_eq!((walker.position, bad), (first + lead.len() as u64 + 30_000, None));
+        assert_eq!((walker.position, bad), (body + 30_000, None));
         // The same with another body, which is missing.
-        let lead =
-            FrameHeader::encode(FrameKind::Command, Offset::ZERO, 1, 1, &[7; 30_000]).to_vec();
-        file.write_all_at(&lead, first).unwrap();
+        put_head(&file, first, 1, &[7; 30_000]);
         let (walker, bad) = walk(file);
         assert_eq!(walker.position, first);
         assert!(bad.is_some());
@@ -443,10 +443,8 @@ mod tests {
     #[test]
     fn an_entry_behind_a_hole_is_found() {
         let file = sparse();
-        let lead =
-            FrameHeader::encode(FrameKind::Command, Offset::ZERO, 1, 0, &[0; 30_000]).to_vec();
-        file.write_all_at(&lead, 0).unwrap();
-        let end = put(&file, lead.len() as u64 + 30_000, 1, &[7; 100]);
+        let body = put_head(&file, 0, 0, &[0; 30_000]);
+        let end = put(&file, body + 30_000, 1, &[7; 100]);
         let (walker, bad) = walk(file);
         assert_eq!((walker.position, walker.cursor.next_index, bad), (end, 2, None));
     }
