@@ -243,7 +243,7 @@ impl Leaderships {
         let dead = transport.timing().peer_dead();
         let mut peers = Vec::new();
         for peer in transport.peers() {
-            let sight = if peer.is_dead(dead) {
+            let sight = if peer.is_given_up(dead) {
                 Sight::Dead
             } else {
                 peer.link().map_or(Sight::Lost, |link| Sight::Connected(link.since()))

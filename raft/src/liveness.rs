@@ -38,12 +38,9 @@ fn beat(transport: &Transport) {
     let dead = transport.timing().peer_dead();
     for link in transport.links() {
         let peer = link.peer();
-        if peer.silent_for(dead) {
-            tracing::warn!(peer = %peer.id(), ?dead, "peer is silent, closing its connection");
-            link.close();
-            continue;
+        if !peer.is_given_up(dead) {
+            send(&link, Kind::Beat, Beat { sent_us: peer.clock_us() });
         }
-        send(&link, Kind::Beat, Beat { sent_us: peer.clock_us() });
     }
     transport.refresh_statuses();
 }

@@ -29,6 +29,7 @@ use crate::adapter::{VOTE, disable_lease};
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
 use crate::leadership::{Leaderships, Sight, Standing};
+use crate::options::Timing;
 use crate::registry::Registry;
 use crate::status::GroupStatus;
 use crate::transport::Transport;
@@ -108,6 +109,22 @@ struct Candidacy {
     pace: Pace,
 }
 
+/// For how long a group may be without anybody who says that they lead it.
+#[derive(Clone, Copy, Debug)]
+struct Grace {
+    /// A leader of this moment may not have said so yet.
+    vacant: Duration,
+    /// Beyond that, its lease may rest on what this voter has just confirmed
+    /// ([`crate::Group::is_confirmed`]).
+    unclaimed: Duration,
+}
+
+impl Grace {
+    fn of(timing: &Timing) -> Self {
+        Self { vacant: 2 * timing.heartbeat(), unclaimed: timing.peer_dead() }
+    }
+}
+
 /// How fast voters follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pace {
@@ -168,6 +185,7 @@ impl Succession {
         let before = std::mem::replace(watches, HashMap::with_capacity(watches.len()));
         let (mut due_to_stand, mut under_way) = (Vec::new(), 0);
         let heartbeat = self.transport.timing().heartbeat();
+        let grace = Grace::of(self.transport.timing());
         for group in self.registry.all() {
             let (id, watched) = (group.id(), group.status());
             let status = watched.borrow();
@@ -190,7 +208,7 @@ impl Succession {
             let old = before.get(&id).copied();
             let of = (status.term, standing);
             let pace = Pace::of(&status, preferred);
-            let (watch, step, due) = decide(old, of, turn, (heartbeat, pace), Instant::now());
+            let (watch, step, due) = decide(old, of, turn, (grace, pace), Instant::now());
             next = due.map_or(next, |due| Some(earlier(next, due)));
             match (watch, step) {
                 (Watch::Orphan(orphan), Step::Stand { turn }) => {
@@ -200,8 +218,9 @@ impl Succession {
                 (Watch::Orphan(orphan), step) => {
                     under_way += usize::from(orphan.is_under_way(Instant::now()));
                     if step == Step::Release {
+                        let (leaderships, term) = (self.leaderships.clone(), status.term);
                         // Not awaited: a group waits for its disk, and the others must not.
-                        tokio::spawn(release(group.clone(), status.term));
+                        tokio::spawn(async move { release(&leaderships, &group, term).await });
                     }
                 }
                 (Watch::Led, _) => {}
@@ -220,21 +239,33 @@ impl Succession {
             orphan.stands(pace, turn, Instant::now());
             next = Some(earlier(next, orphan.stand));
             watches.insert(group.id(), Watch::Orphan(orphan));
-            tokio::spawn(stand(group, term));
+            tokio::spawn(stand(self.leaderships.clone(), group, term));
         }
         next
     }
 }
 
-/// Lets this replica vote for another than the leader of `term`.
-async fn release(group: Group, term: u64) {
+/// Lets this replica vote for another than the leader of `term`. Not where somebody leads after all, who
+/// was heard, and answered, until a moment ago; from now on openraft itself sees to that.
+async fn release(leaderships: &Leaderships, group: &Group, term: u64) -> bool {
     disable_lease(group.raft(), term).await;
+    let standing = standing(leaderships, group);
+    standing.is_some_and(|standing| !matches!(standing, Standing::Led | Standing::Unclear))
 }
 
-async fn stand(group: Group, term: u64) {
-    release(group.clone(), term).await;
-    tracing::debug!(group = %group.id(), term, "standing for election");
-    group.elect().await;
+async fn stand(leaderships: Arc<Leaderships>, group: Group, term: u64) {
+    if release(&leaderships, &group, term).await {
+        tracing::debug!(group = %group.id(), term, "standing for election");
+        group.elect().await;
+    }
+}
+
+/// Whether `group` is led; `None` once the node has stopped.
+fn standing(leaderships: &Leaderships, group: &Group) -> Option<Standing> {
+    let outlook = leaderships.outlook()?;
+    let status = group.status();
+    let status = status.borrow();
+    Some(leaderships.standing(&outlook, group.id(), status.leader, status.term))
 }
 
 fn earlier(known: Option<Instant>, other: Instant) -> Instant {
@@ -244,18 +275,18 @@ fn earlier(known: Option<Instant>, other: Instant) -> Instant {
 /// Whether a candidate's question may be put to this node's replica of `group`. Releases the lease of
 /// a leader that is gone.
 pub(crate) async fn admit(leaderships: &Leaderships, group: &Group) -> bool {
-    let status = group.status().borrow().clone();
-    if status.is_leader {
+    let (is_leader, term) = {
+        let status = group.status();
+        let status = status.borrow();
+        (status.is_leader, status.term)
+    };
+    if is_leader {
         return !group.is_confirmed();
     }
-    let Some(outlook) = leaderships.outlook() else { return false };
-    match leaderships.standing(&outlook, group.id(), status.leader, status.term) {
-        Standing::Led | Standing::Unclear => false,
-        Standing::Gone | Standing::Vacant => {
-            disable_lease(group.raft(), status.term).await;
-            true
-        }
-        Standing::Unclaimed => true,
+    match standing(leaderships, group) {
+        None | Some(Standing::Led | Standing::Unclear) => false,
+        Some(Standing::Gone | Standing::Vacant) => release(leaderships, group, term).await,
+        Some(Standing::Unclaimed) => true,
     }
 }
 
@@ -286,7 +317,7 @@ fn decide(
     old: Option<Watch>,
     of: (u64, Standing),
     turn: impl FnOnce() -> Option<u32>,
-    (heartbeat, pace): (Duration, Pace),
+    (grace, pace): (Grace, Pace),
     now: Instant,
 ) -> (Watch, Step, Option<Instant>) {
     let grace = match (old, of.1) {
@@ -294,8 +325,8 @@ fn decide(
         (_, Standing::Gone) => Duration::ZERO,
         // At the start of a node there is no candidate that is about to win.
         (None, Standing::Vacant) => Duration::ZERO,
-        // A leader of this moment may not have said so yet.
-        (_, Standing::Vacant | Standing::Unclaimed) => 2 * heartbeat,
+        (_, Standing::Vacant) => grace.vacant,
+        (_, Standing::Unclaimed) => grace.unclaimed,
     };
     let turn = turn();
     let mut orphan = match old {
@@ -342,8 +373,9 @@ async fn sleep_until(due: Option<Instant>) {
 mod tests {
     use super::*;
 
-    const BEAT: Duration = Duration::from_millis(100);
-    const USUAL: (Duration, Pace) = (BEAT, Pace::USUAL);
+    const DEAD: Duration = Duration::from_millis(600);
+    const GRACE: Grace = Grace { vacant: Duration::from_millis(200), unclaimed: DEAD };
+    const USUAL: (Grace, Pace) = (GRACE, Pace::USUAL);
     const GROUP: GroupId = GroupId { topic: 7, partition: 0 };
 
     /// As [`decide`]; where the node is due to stand, it does.
@@ -351,7 +383,7 @@ mod tests {
         old: Option<Watch>,
         of: (u64, Standing),
         turn: Option<u32>,
-        timing: (Duration, Pace),
+        timing: (Grace, Pace),
         now: Instant,
     ) -> (Watch, Step) {
         let (mut watch, step, _) = decide(old, of, || turn, timing, now);
@@ -425,15 +457,18 @@ mod tests {
         let silent = (5, Standing::Unclaimed);
         let (watch, step) = decide_and_stand(Some(Watch::Led), silent, Some(0), USUAL, now);
         assert_eq!(step, Step::Nothing);
-        let (_, step) = decide_and_stand(Some(watch), silent, Some(0), USUAL, now + 2 * BEAT);
+        let leased = now + DEAD - Duration::from_millis(1);
+        let (watch, step) = decide_and_stand(Some(watch), silent, Some(0), USUAL, leased);
+        assert_eq!(step, Step::Nothing, "what was confirmed just now still counts");
+        let (_, step) = decide_and_stand(Some(watch), silent, Some(0), USUAL, now + DEAD);
         assert_eq!(step, Step::Stand { turn: 0 });
         let (watch, step) = decide_and_stand(None, (0, Standing::Vacant), Some(0), USUAL, now);
         assert_eq!(step, Step::Stand { turn: 0 }, "a new group");
         let (watch, step) =
             decide_and_stand(Some(watch), (0, Standing::Vacant), Some(0), USUAL, now);
         assert_eq!(step, Step::Nothing, "not again at once");
-        let (_, step) =
-            decide_and_stand(Some(watch), (1, Standing::Led), Some(0), USUAL, now + BEAT * 100);
+        let late = now + DEAD * 100;
+        let (_, step) = decide_and_stand(Some(watch), (1, Standing::Led), Some(0), USUAL, late);
         assert_eq!(step, Step::Nothing);
     }
 
@@ -480,7 +515,7 @@ mod tests {
         let now = Instant::now();
         let vacant = (0, Standing::Vacant);
         let members = GroupStatus { last: Some(0), ..status(&[1, 2, 3]) };
-        let pace = (BEAT, Pace::of(&members, Some(NodeId(1))));
+        let pace = (GRACE, Pace::of(&members, Some(NodeId(1))));
         let (first, step) = decide_and_stand(None, vacant, Some(0), pace, now);
         assert_eq!(step, Step::Stand { turn: 0 }, "the preferred one stands at once");
         let (_, step) = decide_and_stand(Some(first), vacant, Some(0), pace, now + RETRY_NEW / 2);

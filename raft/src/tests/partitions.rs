@@ -13,7 +13,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::cluster::{SOON, cluster_id, within};
+use super::cluster::{SOON, cluster_id, until, within};
 use super::valve::{Cut, Valve};
 use crate::testing::{MemHardState, MemLog, MemMachine};
 use crate::*;
@@ -27,6 +27,10 @@ struct Node {
     raft: RaftNode,
     groups: Vec<Group>,
     machines: Vec<Arc<MemMachine>>,
+}
+
+fn id(at: usize) -> NodeId {
+    NodeId(at as u64 + 1)
 }
 
 struct Network {
@@ -48,7 +52,8 @@ impl Network {
         }
         let mut nodes = Vec::new();
         for (at, listener) in listeners.into_iter().enumerate() {
-            let id = |at: usize| NodeId(at as u64 + 1);
+            // Else the nodes' heartbeats would go in step, as those of machines do not.
+            tokio::time::sleep(Timing::default().heartbeat() / NODES as u32).await;
             let peers = (0..NODES).map(|to| (id(to), cables[&(at, to)].address.to_string()));
             let options = NodeOptions::new(id(at), cluster_id(), peers.collect());
             let hard = Arc::new(MemHardState::default());
@@ -68,28 +73,39 @@ impl Network {
         Self { nodes, cables }
     }
 
+    /// Cuts just the ways, from one node to another, that are told.
+    fn cut(&self, is_cut: impl Fn(usize, usize) -> bool) {
+        for ((from, to), cable) in &self.cables {
+            cable.set(Cut { there: is_cut(*from, *to), back: is_cut(*to, *from) });
+        }
+    }
+
     /// Cuts what `at` sends to the others, what it hears of them, or both.
     fn isolate(&self, at: usize, sends: bool, hears: bool) {
-        for ((from, to), cable) in &self.cables {
-            if *from == at {
-                cable.set(Cut { there: sends, back: hears });
-            } else if *to == at {
-                cable.set(Cut { there: hears, back: sends });
-            }
-        }
+        self.cut(|from, to| from == at && sends || to == at && hears);
     }
 
     /// Cuts a single pair of nodes.
     fn cut_pair(&self, one: usize, other: usize) {
-        for ((from, to), cable) in &self.cables {
-            if (*from == one && *to == other) || (*from == other && *to == one) {
-                cable.set(Cut { there: true, back: true });
-            }
-        }
+        self.cut(|from, to| (from, to) == (one, other) || (from, to) == (other, one));
     }
 
     fn heal(&self) {
-        self.cables.values().for_each(|cable| cable.set(Cut::default()));
+        self.cut(|_, _| false);
+    }
+
+    /// Waits until `to` has answered heartbeats of `from` again, the last of them a fresh one.
+    async fn hears_echoes(&self, from: usize, to: usize) {
+        let rtt = || self.nodes[from].raft.peers().borrow()[&id(to)].rtt;
+        for _ in 0..2 {
+            let before = rtt();
+            within("heartbeats are echoed", async {
+                while rtt() == before {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            })
+            .await;
+        }
     }
 
     /// Proposes `payload` wherever the group is led, until it is acknowledged.
@@ -239,5 +255,50 @@ async fn a_successor_that_is_cut_off_holds_nothing_up() {
     }
     for node in &network.nodes {
         node.raft.shutdown().await;
+    }
+}
+
+/// Whoever has helped to depose a leader that nobody heard does not vouch for it when it is heard again, even
+/// over a connection that never ended: it may be the only one that the old leader hears.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_voted_out_is_not_confirmed_by_those_who_did() {
+    let network = Network::start().await;
+    let mut tried = 0;
+    while tried < 8 {
+        let at = tried % GROUPS as usize;
+        network.write(at, &Bytes::from_static(b"led"), WRITABLE).await.unwrap();
+        let old = network.answering(at).iter().position(Option::is_some).unwrap();
+        let others: Vec<_> = (0..NODES).filter(|node| *node != old).collect();
+        let group = |node: usize| &network.nodes[node].groups[at];
+        // Who stands first, mostly, and who is asked.
+        let first = others[group(old).id().spread() as usize % others.len()];
+        let asked = others.into_iter().find(|node| *node != first).unwrap();
+        let (term, last) = {
+            let status = group(old).status();
+            let status = status.borrow();
+            (status.term, status.last)
+        };
+        for node in 0..NODES {
+            let is_idle =
+                |status: &GroupStatus| status.applied.map(|applied| applied.index) == last;
+            until(group(node), "all is applied", is_idle).await;
+        }
+        network.cut(|from, to| from == old || (from, to) == (first, old));
+        let leads = |status: &GroupStatus| status.leader_ready && status.term > term;
+        let (mut one, mut other) = (group(first).status(), group(asked).status());
+        let leader = within("another leads", async {
+            tokio::select! {
+                _ = one.wait_for(leads) => first,
+                _ = other.wait_for(leads) => asked,
+            }
+        });
+        if leader.await == first {
+            tried += 1;
+            network.cut_pair(first, old);
+            // The old leader is not asked before: it would look for news of who leads.
+            network.hears_echoes(old, asked).await;
+            assert!(!group(old).is_confirmed(), "try {tried}: two lead group {at}");
+        }
+        network.heal();
     }
 }

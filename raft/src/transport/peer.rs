@@ -8,6 +8,8 @@
 //! **Invariant:** a peer is called dead only on proof: it was silent for the dead time (counted from
 //! this node's start where it was never heard), or its machine says that nobody listens there. A lost
 //! connection alone proves nothing.
+//! **Invariant:** whoever acts upon a death has closed the connections to the dead
+//! ([`Peer::is_given_up`]): one that comes back is heard over a new one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -220,6 +222,21 @@ impl Peer {
         self.refused.load(Ordering::Relaxed) || self.silent_for(dead)
     }
 
+    /// As [`is_dead`](Self::is_dead), for whoever acts upon it: where it is silence that tells, the
+    /// connections end first. What the peer sent meanwhile was then either heard, and it is not dead, or
+    /// is never answered: on the word of this node it does not lead what others are elected for.
+    pub(crate) fn is_given_up(&self, dead: Duration) -> bool {
+        if !self.is_dead(dead) {
+            return false;
+        }
+        let links = [self.link(), self.catch_up_link()];
+        for link in links.into_iter().flatten() {
+            tracing::warn!(peer = %self.id, ?dead, "peer is silent, closing its connection");
+            link.close();
+        }
+        self.is_dead(dead)
+    }
+
     pub(crate) fn status(&self, dead: Duration) -> PeerStatus {
         let connected = self.link().is_some();
         let last_seen = self.started + Duration::from_micros(self.heard_us.load(Ordering::Relaxed));
@@ -236,4 +253,36 @@ impl Peer {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Limits;
+
+    #[test]
+    fn the_word_of_who_was_given_up_no_longer_counts() {
+        let (announced, address) = (Instant::now(), "127.0.0.1:1".to_owned());
+        let peer = Arc::new(Peer::new(NodeId(2), address));
+        let link = Arc::new(Link::new(peer.clone(), Purpose::Main, &Limits::default()));
+        let catch_up = Arc::new(Link::new(peer.clone(), Purpose::CatchUp, &Limits::default()));
+        let dead = Duration::from_secs(600);
+        peer.attach(link.clone(), dead);
+        peer.attach(catch_up.clone(), dead);
+        let acked = Instant::now();
+        peer.echoed(&link, peer.clock_us());
+        assert!(peer.vouches(acked, announced));
+        assert!(!peer.is_given_up(dead) && !link.is_closed());
+
+        assert!(peer.is_given_up(Duration::ZERO));
+        assert!(link.is_closed() && catch_up.is_closed(), "nothing more is answered");
+        peer.heard();
+        assert!(!peer.is_dead(dead), "it is back");
+        assert!(!peer.vouches(acked, announced));
+        let again = Arc::new(Link::new(peer.clone(), Purpose::Main, &Limits::default()));
+        peer.attach(again.clone(), dead);
+        peer.echoed(&again, peer.clock_us());
+        assert!(!peer.vouches(acked, announced), "it may have helped to elect another");
+        assert!(peer.vouches(Instant::now(), announced));
+    }
 }
