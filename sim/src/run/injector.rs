@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use jackdaw_chaos::history::Event;
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use turmoil::Sim;
 
@@ -37,6 +38,14 @@ enum Fault {
 
 type Link = (String, String);
 
+/// A crash that is to come, by ticks.
+struct Fall {
+    node: usize,
+    loss: Loss,
+    at: u64,
+    until: u64,
+}
+
 /// See the file's head.
 pub(super) struct Injector {
     random: SmallRng,
@@ -45,6 +54,8 @@ pub(super) struct Injector {
     cuts: Arc<Cuts>,
     has_faults: bool,
     next: u64,
+    /// Nodes that are about to fall.
+    falls: Vec<Fall>,
     /// What is broken, with the tick at which it is mended.
     open: Vec<(u64, Fault)>,
     down: BTreeSet<usize>,
@@ -63,6 +74,7 @@ impl Injector {
             cuts: Arc::clone(cuts),
             has_faults: setup.has_faults,
             next: BEGIN,
+            falls: Vec::new(),
             open: Vec::new(),
             down: BTreeSet::new(),
             used: BTreeSet::new(),
@@ -91,6 +103,10 @@ impl Injector {
             });
         }
         self.end_failed(tick, sim)?;
+        let due: Vec<_> = self.falls.extract_if(.., |fall| fall.at <= tick).collect();
+        for Fall { node, loss, until, .. } in due {
+            self.crash(node, loss, until, sim)?;
+        }
         let is_end = tick >= HEAL;
         let open = std::mem::take(&mut self.open);
         let (due, open): (Vec<_>, Vec<_>) =
@@ -101,6 +117,7 @@ impl Injector {
         }
         if is_end {
             self.is_healed = true;
+            self.falls.clear();
             for volume in &self.volumes {
                 volume.stall(0);
                 volume.fail_next_sync(false);
@@ -124,14 +141,19 @@ impl Injector {
         let until = tick + lasts;
         let node = self.random.random_range(0..self.hosts.len());
         match self.random.random_range(0..100) {
-            0..40 => self.crash(node, until, sim)?,
-            40..45 => {
+            0..35 => {
+                let loss = self.loss();
+                self.crash(node, loss, until, sim)?;
+            }
+            35..40 => {
                 for node in 0..self.hosts.len() {
                     let until = until + self.random.random_range(0..500);
-                    self.crash(node, until, sim)?;
+                    let loss = self.loss();
+                    self.crash(node, loss, until, sim)?;
                 }
             }
-            45..60 => {
+            40..50 => self.fall_during_election(tick),
+            50..60 => {
                 let other = self.random.random_range(0..self.hosts.len());
                 let links = self.free([(node, other)]);
                 self.cut(links, until, sim);
@@ -209,22 +231,45 @@ impl Injector {
         for node in 0..self.volumes.len() {
             if self.volumes[node].take_failed() && !self.down.contains(&node) {
                 let until = tick + self.random.random_range(100..2_000);
-                self.crash(node, until, sim)?;
+                let loss = self.loss();
+                self.crash(node, loss, until, sim)?;
             }
         }
         Ok(())
     }
 
-    fn crash(&mut self, node: usize, until: u64, sim: &mut Sim<'_>) -> Result<()> {
+    fn loss(&mut self) -> Loss {
+        match self.random.random_range(0..3) {
+            0 => Loss::Process,
+            1 => Loss::AllUnsynced,
+            _ => Loss::SomeUnsynced,
+        }
+    }
+
+    /// A process is killed, and while the others elect in its place, the power of one more fails, which may
+    /// just have voted; then whoever may just have been elected falls for longer, so that those two have to
+    /// elect again.
+    fn fall_during_election(&mut self, tick: u64) {
+        let mut nodes: Vec<usize> = (0..self.hosts.len()).collect();
+        nodes.shuffle(&mut self.random);
+        let (voter_at, back) = (tick + self.random.random_range(1..30), tick + 100);
+        let leader_at = voter_at + self.random.random_range(1..50);
+        let soon = back + self.random.random_range(0..200);
+        let late = back + self.random.random_range(1_000..3_000);
+        let (last, voter_loss) = (self.loss(), Loss::AllUnsynced);
+        let falls = [
+            Fall { node: nodes[0], loss: Loss::Process, at: tick, until: soon },
+            Fall { node: nodes[1], loss: voter_loss, at: voter_at, until: soon },
+            Fall { node: nodes[2], loss: last, at: leader_at, until: late },
+        ];
+        self.falls.extend(falls);
+    }
+
+    fn crash(&mut self, node: usize, loss: Loss, until: u64, sim: &mut Sim<'_>) -> Result<()> {
         if !self.down.insert(node) {
             return Ok(());
         }
         self.count += 1;
-        let loss = match self.random.random_range(0..3) {
-            0 => Loss::Process,
-            1 => Loss::AllUnsynced,
-            _ => Loss::SomeUnsynced,
-        };
         let host = self.hosts[node].clone();
         tracing::info!(node = host, ?loss, "crash");
         let links = match loss {
