@@ -23,7 +23,7 @@ use crate::figures::{Bar, Report, median};
 const WARM_BYTES: usize = 100 << 20;
 const BURST_BYTES: usize = 48 << 20;
 const SUSTAINED_BYTES: usize = 256 << 20;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 41;
 const SUSTAINED_ROUNDS: usize = 9;
 
 /// What a log does: a sync once so many bytes wait for one, and no more than so many that do.

@@ -13,7 +13,7 @@ use super::replica::{Found, Partition, TimestampQuery};
 use crate::model::compression::Compression;
 use crate::model::record_batch::BatchHeader;
 use crate::model::records::{DECOMPRESSED_BYTES_MAX, Record, RecordBatch};
-use crate::model::{LeaderEpoch, Offset, Timestamp};
+use crate::model::{Offset, Timestamp};
 use crate::storage::{BatchPosition, FileSlice, NewestRecord};
 
 impl Partition {
@@ -33,7 +33,7 @@ impl Partition {
             TimestampQuery::Latest => Ok(Some(plain(high, epoch))),
             TimestampQuery::Earliest => {
                 let start = self.log().start_offset();
-                Ok(Some(plain(start, self.epoch_at(start, high)?.unwrap_or(epoch))))
+                Ok(Some(plain(start, self.log().epoch_of(start).unwrap_or(epoch))))
             }
             TimestampQuery::Max => self.newest(high),
             TimestampQuery::At(wanted) => self.first_at(wanted, high),
@@ -105,17 +105,6 @@ impl Partition {
             newest = newest_record(&header, &slice, best, start)?.or(newest);
         }
         Ok(newest)
-    }
-
-    /// The epoch of the record at `offset`, if there is one.
-    fn epoch_at(
-        &self,
-        offset: Offset,
-        high: Offset,
-    ) -> Result<Option<LeaderEpoch>, PartitionError> {
-        let mut headers = self.damage.check(self.log().batch_headers(offset, high))?;
-        let first = self.damage.check(headers.next().transpose())?;
-        Ok(first.map(|batch| batch.header.leader_epoch))
     }
 }
 

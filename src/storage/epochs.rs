@@ -53,6 +53,13 @@ impl Epochs {
         after.checked_sub(1).map(|at| self.0[at].term)
     }
 
+    /// The epoch that a record at `offset` has (`LeaderEpochFileCache.epochForOffset`), for one that is there or
+    /// comes next.
+    pub(super) fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let after = self.0.partition_point(|e| e.start_offset <= offset);
+        after.checked_sub(1).map(|at| LeaderEpoch(self.0[at].term as i32))
+    }
+
     /// What OffsetForLeaderEpoch answers (`LeaderEpochFileCache.endOffsetFor`): the largest known
     /// epoch ≤ `epoch` and its end offset; `end` is the end of the newest. `None`: not known.
     pub(super) fn end_offset(
@@ -99,6 +106,16 @@ mod tests {
         assert_eq!(ask(0), Some((LeaderEpoch(0), Offset(0))));
         assert_eq!(ask(5), None);
         assert_eq!(ask(-1), None);
+    }
+
+    #[test]
+    fn knows_the_epoch_of_each_record() {
+        let mut epochs = epochs();
+        epochs.note(5, 11, Offset(90));
+        let asked = [0, 39, 40, 89, 90, 1_000].map(|offset| epochs.epoch_of(Offset(offset)));
+        assert_eq!(asked, [1, 1, 3, 3, 5, 5].map(|epoch| Some(LeaderEpoch(epoch))));
+        epochs.purge_before(9, Offset(90));
+        assert_eq!(epochs.epoch_of(Offset(89)), None);
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! * `ms` after the first append that no sync covers,
 //! * after 32 MiB, and after a roll, so that never much more has to be looked at after a crash.
 //!
-//! However the log counts, an append that would bring what no sync covers beyond 60 MiB syncs first, and so
-//! waits for the disk: where a sync takes long, a start would have to look at everything that came meanwhile.
+//! However the log counts, an append that would bring what no sync covers beyond 60 MiB waits for the disk:
+//! where a sync takes long, a start would have to look at everything that came meanwhile.
 //!
 //! A process that ends loses nothing by this: what is written is in the page cache. A machine that stops
 //! loses what no sync covered.
@@ -147,14 +147,15 @@ impl Log {
         unsynced > 0 && unsynced + bytes > UNSYNCED_BYTES_MAX
     }
 
-    /// Syncs if an append of so many bytes has to wait for that.
+    /// Waits until the sync that runs has ended, if an append of so many bytes has to wait for the disk, and
+    /// syncs if it still has to.
     ///
     /// # Errors
     /// As [`Log::sync_blocking`].
     pub fn make_way(&self, bytes: u64) -> Result<(), LogError> {
-        // One of its own: a sync that runs has begun too early for some of it.
+        // The sync that runs mostly makes room enough, and the next one runs beside what is appended then.
         match self.has_to_sync(bytes) {
-            true => self.0.sync_unless_closed(),
+            true => self.0.sync_if(|| self.has_to_sync(bytes)),
             false => Ok(()),
         }
     }

@@ -204,6 +204,12 @@ impl Log {
         Some(if end < start { (epoch, start) } else { (found, end) })
     }
 
+    /// The epoch of the record at `offset`, without a look at it; `None` where the log has none so old.
+    #[must_use]
+    pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        read(&self.0.view).epochs.epoch_of(offset)
+    }
+
     /// The newest epoch in the log.
     #[must_use]
     pub fn last_epoch(&self) -> Option<LeaderEpoch> {

@@ -156,12 +156,13 @@ impl Inner {
         read(&self.view).generation != covered.generation
     }
 
-    /// The same, for those who do not keep the log from being closed meanwhile.
-    pub(super) fn sync_unless_closed(&self) -> Result<(), LogError> {
+    /// The same, for those who do not keep the log from being closed meanwhile. Only if `is_due`, which is
+    /// asked when the syncs that run have ended.
+    pub(super) fn sync_if(&self, is_due: impl FnOnce() -> bool) -> Result<(), LogError> {
         self.check_usable()?;
         let _noting = lock(&self.noting);
-        if lock(&self.sync).closed {
-            // Closing it has put everything on the disk.
+        // Closing it has put everything on the disk.
+        if lock(&self.sync).closed || !is_due() {
             return Ok(());
         }
         self.sync_end()?;
@@ -287,7 +288,7 @@ impl SyncTarget for Inner {
     }
 
     fn sync_now(&self) -> io::Result<()> {
-        Ok(self.sync_unless_closed()?)
+        Ok(self.sync_if(|| true)?)
     }
 
     fn is_on_volume(&self) -> bool {

@@ -39,7 +39,7 @@ impl Log {
         let _alone = lock(&self.0.compacting);
         self.0.check_usable()?;
         // A segment is replaced once no recovery point is in it.
-        self.0.sync_unless_closed()?;
+        self.0.sync_if(|| true)?;
         let mut done = Compacted { upto: self.0.clean_mark.get(), ..Compacted::default() };
         let scope = self.scope(&job.limits, job.now, job.committed)?;
         let Some(mut scope) = scope else {

@@ -1,6 +1,7 @@
 //! Logs whose batches count before they are on the disk.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::syncing::gated;
 use super::*;
@@ -198,6 +199,34 @@ fn no_more_than_so_much_is_appended_while_a_sync_takes_long() {
         appends.join().unwrap();
         assert_eq!(log.last().unwrap().index, pieces().count() as u64);
     }
+}
+
+#[test]
+fn an_append_waits_for_the_sync_that_runs_and_for_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, storage, _) = gated();
+    let (log, _) = Log::open(dir.path(), &identity(), wide(LATER), &storage, None).unwrap();
+    log.append(&[blank(1, 0)]).unwrap();
+    log.sync_blocking().unwrap();
+    let before = disk.begun();
+    disk.set_shut(true);
+    let mut pieces = pieces();
+    for piece in pieces.by_ref().take(32) {
+        log.append(&[piece]).unwrap();
+    }
+    disk.wait_begun(before + 1);
+    let waits = pieces.find(|piece| {
+        let waits = log.has_to_sync(piece.bytes());
+        if !waits {
+            log.append(std::slice::from_ref(piece)).unwrap();
+        }
+        waits
+    });
+    let (writer, (tell, told)) = (log.clone(), mpsc::channel());
+    std::thread::spawn(move || tell.send(writer.append(&[waits.unwrap()]).is_ok()));
+    disk.let_one_pass();
+    assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(true));
+    disk.set_shut(false);
 }
 
 /// What a process leaves that is killed now.

@@ -13,6 +13,8 @@ use crate::storage::{Disk, DurableEnd, SystemDisk};
 pub(super) struct GatedDisk {
     shut: Mutex<bool>,
     volume_shut: Mutex<bool>,
+    /// Syncs that pass a shut gate all the same.
+    passes: AtomicUsize,
     opened: Condvar,
     begun: AtomicUsize,
     volumes: AtomicUsize,
@@ -25,6 +27,17 @@ impl GatedDisk {
         self.opened.notify_all();
     }
 
+    pub(super) fn let_one_pass(&self) {
+        let _shut = self.shut.lock().unwrap();
+        self.passes.fetch_add(1, Ordering::SeqCst);
+        self.opened.notify_all();
+    }
+
+    fn takes_pass(&self) -> bool {
+        let fewer = |passes: usize| passes.checked_sub(1);
+        self.passes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok()
+    }
+
     fn set_volume_shut(&self, shut: bool) {
         *self.volume_shut.lock().unwrap() = shut;
         self.opened.notify_all();
@@ -32,7 +45,7 @@ impl GatedDisk {
 
     fn pass(&self, gate: &Mutex<bool>) -> io::Result<()> {
         let mut shut = gate.lock().unwrap();
-        while *shut {
+        while *shut && !self.takes_pass() {
             shut = self.opened.wait(shut).unwrap();
         }
         if self.fail.load(Ordering::SeqCst) {
@@ -41,8 +54,12 @@ impl GatedDisk {
         Ok(())
     }
 
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
     pub(super) fn wait_begun(&self, count: usize) {
-        while self.begun.load(Ordering::SeqCst) < count {
+        while self.begun() < count {
             std::thread::yield_now();
         }
     }
