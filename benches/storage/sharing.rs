@@ -12,7 +12,7 @@ use crate::bed::{batch, entry, folder, open, storage};
 use crate::figures::{Bar, Report, median};
 
 const APPENDERS: usize = 64;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 31;
 const ROUND: Duration = Duration::from_secs(2);
 const LOGS: usize = 1_000;
 
