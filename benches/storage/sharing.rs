@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use jackdaw::storage::{Log, LogOptions};
 use tokio::sync::oneshot;
 
@@ -12,9 +13,11 @@ use crate::bed::{batch, entry, folder, open, storage};
 use crate::figures::{Bar, Report, median};
 
 const APPENDERS: usize = 64;
-const ROUNDS: usize = 31;
-const ROUND: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_secs(1);
 const LOGS: usize = 1_000;
+/// Many, and short: the first ones share the disk with what the making of the files left behind.
+const LOGS_ROUNDS: u64 = 31;
 
 /// Each appender appends 1 KiB and waits until it is on the disk.
 pub(crate) fn one_log(report: &mut Report) {
@@ -22,7 +25,7 @@ pub(crate) fn one_log(report: &mut Report) {
     let storage = storage(dir.path());
     let log = open(&dir.path().join("log"), LogOptions::default(), &storage);
     let next = Arc::new(Mutex::new(0));
-    append(&log, &next);
+    append(&log, &next, &batch(1024, 1));
     let (mut alone, mut shared, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let one = appends_per_second(&log, &next, 1);
@@ -36,10 +39,9 @@ pub(crate) fn one_log(report: &mut Report) {
     report.against(Bar::AtLeast(20.0), "64 appenders against one", median(&mut ratios), "×");
 }
 
-fn append(log: &Log, next: &Mutex<u64>) {
-    let batch = batch(1024, 1);
+fn append(log: &Log, next: &Mutex<u64>, batch: &Bytes) {
     let mut index = next.lock().unwrap();
-    log.append(&[entry(*index, &batch)]).unwrap();
+    log.append(&[entry(*index, batch)]).unwrap();
     *index += 1;
 }
 
@@ -51,15 +53,15 @@ fn appends_per_second(log: &Log, next: &Arc<Mutex<u64>>, appenders: usize) -> f6
         .enable_time()
         .build()
         .unwrap();
-    let shared = Arc::new((log.clone(), Arc::clone(next), count));
+    let shared = Arc::new((log.clone(), Arc::clone(next), count, batch(1024, 1)));
     let begun = Instant::now();
     runtime.block_on(async {
         for _ in 0..appenders {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
-                let (log, next, count) = &*shared;
+                let (log, next, count, batch) = &*shared;
                 loop {
-                    append(log, next);
+                    append(log, next, batch);
                     let (tell, told) = oneshot::channel();
                     log.sync(Box::new(move |result| {
                         // Nobody listens any more once the round is over.
@@ -95,7 +97,7 @@ pub(crate) fn many_logs(report: &mut Report) {
     append_all(0);
     sync_all(&logs);
     let (mut serial, mut product, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS as u64 {
+    for round in 0..LOGS_ROUNDS {
         append_all(1 + 2 * round);
         let begun = Instant::now();
         files.iter().for_each(|file| file.sync_data().unwrap());

@@ -273,20 +273,15 @@ impl Group {
         if mutant::is_on("endless-lease") {
             return true;
         }
-        let voters = &status.voters;
-        let peers = || voters.iter().filter_map(|voter| transport.peer(*voter));
-        // Any of them may be among those that confirmed.
-        let lease = || peers().map(|peer| peer.lease()).min().unwrap_or_default();
-        let confirmed = match (signals.acked.get(), signals.announced.get()) {
-            _ if voters.len() == 1 => true,
-            (Some(acked), _) if acked.elapsed() < lease() => true,
-            (Some(acked), Some(announced)) => {
-                let vouching = peers().filter(|peer| peer.vouches(acked, announced)).count();
-                // And this node, which is no peer of itself.
-                2 * (vouching + usize::from(voters.contains(&transport.me()))) > voters.len()
-            }
-            _ => false,
+        let (voters, announced) = (&status.voters, signals.announced.get());
+        let confirms = |voter: &NodeId| {
+            let Some(peer) = transport.peer(*voter) else { return *voter == transport.me() };
+            let Some(acked) = signals.acks.of(*voter, status.term) else { return false };
+            acked.elapsed() < peer.lease()
+                || announced.is_some_and(|announced| peer.vouches(acked, announced))
         };
+        // Of one configuration: memberships do not change yet.
+        let confirmed = 2 * voters.iter().filter(|voter| confirms(voter)).count() > voters.len();
         if !confirmed {
             signals.lease_expired.notify_one();
         }

@@ -10,9 +10,7 @@ use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::watch;
 
-use crate::adapter::{
-    Fatal, GroupSignals, Metrics, Raft, RaftStoredMembership, acked_at, from_log_id,
-};
+use crate::adapter::{Fatal, GroupSignals, Metrics, Raft, RaftStoredMembership, from_log_id};
 use crate::counts::Counts;
 use crate::id::{GroupId, NodeId};
 use crate::leadership::Leaderships;
@@ -80,7 +78,6 @@ impl Watcher {
             *membership = Some(metrics.membership_config.clone());
         }
         self.signals.term.store(metrics.current_term, Ordering::Relaxed);
-        self.signals.acked.set(acked_at(metrics));
         let (mut leadership_changed, mut became_ready, mut won) = (false, false, false);
         self.status.send_if_modified(|status| {
             let before = (status.term, status.leader, status.is_leader);

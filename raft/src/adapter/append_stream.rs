@@ -19,6 +19,7 @@ use openraft::errors::RPCError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::completion::GroupSignals;
 use super::network::unreachable;
 use super::types::*;
 use crate::entry::Payload;
@@ -39,6 +40,7 @@ pub(super) struct AppendStream<S> {
     pub(super) transport: Arc<Transport>,
     pub(super) target: NodeId,
     pub(super) group: GroupId,
+    pub(super) signals: Arc<GroupSignals>,
     pub(super) kind: Kind,
     pub(super) sessions: Arc<AtomicU32>,
     pub(super) deadline: Duration,
@@ -46,6 +48,9 @@ pub(super) struct AppendStream<S> {
 
 struct InFlight {
     pending: Pending,
+    /// The leader's term, and when it began to send.
+    term: u64,
+    sent: std::time::Instant,
     bytes: usize,
     until: Instant,
 }
@@ -133,8 +138,10 @@ where
             tokio::select! {
                 biased;
                 answer = first_answer(&mut self.in_flight), if !self.in_flight.is_empty() => {
-                    let answered = self.in_flight.pop_front();
-                    self.bytes -= answered.map_or(0, |request| request.bytes);
+                    if let Some(request) = self.in_flight.pop_front() {
+                        self.bytes -= request.bytes;
+                        self.note(&request, &answer);
+                    }
                     return Some(answer.map_err(unreachable));
                 }
                 request = self.stream.pull(&mut self.turn), if may_send => {
@@ -142,6 +149,14 @@ where
                     self.pulled = request;
                 }
             }
+        }
+    }
+
+    /// Whoever takes entries, or says where its log differs, takes this node for the leader.
+    fn note(&self, request: &InFlight, answer: &Result<AppendResult, LinkError>) {
+        if matches!(answer, Ok(Ok(_) | Err(AppendError::Conflict(_)))) {
+            let AppendStream { signals, target, .. } = &self.stream;
+            signals.acks.note(*target, request.term, request.sent);
         }
     }
 
@@ -176,8 +191,8 @@ where
     async fn send(&mut self, request: AppendRequest) -> Result<(), LinkError> {
         let AppendStream { group, kind, deadline, transport, .. } = &self.stream;
         let link = self.route.link.as_ref().ok_or(LinkError::Closed)?;
-        let until = Instant::now() + *deadline;
-        let left = left(&request);
+        let (until, sent) = (Instant::now() + *deadline, std::time::Instant::now());
+        let (left, term) = (left(&request), request.vote.leader_id.term);
         let head_len = AppendMessage::head_len(request.entries.len());
         let message = AppendMessage {
             session: self.route.session,
@@ -197,7 +212,7 @@ where
             self.turn = Some(transport.pace().turn(bytes, left.unwrap_or(0)));
         }
         self.bytes += bytes;
-        self.in_flight.push_back(InFlight { pending, bytes, until });
+        self.in_flight.push_back(InFlight { pending, term, sent, bytes, until });
         Ok(())
     }
 }

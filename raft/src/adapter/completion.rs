@@ -15,6 +15,7 @@ use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 use tokio::sync::{Notify, oneshot};
 
+use super::acks::Acks;
 use super::types::{C, from_log_id};
 use crate::entry::Applied;
 use crate::error::ProposeError;
@@ -24,8 +25,8 @@ use crate::error::ProposeError;
 pub(crate) struct GroupSignals {
     /// The current term, for error messages.
     pub(crate) term: AtomicU64,
-    /// When a majority last confirmed this node as the leader.
-    pub(crate) acked: Moment,
+    /// Who has confirmed this node as the leader, and when.
+    pub(crate) acks: Acks,
     /// When the peers had been told that this node leads.
     pub(crate) announced: Moment,
     /// A write was refused because the leader's lease ran out: a heartbeat would renew it.
@@ -64,11 +65,10 @@ impl Moment {
 
 impl Default for GroupSignals {
     fn default() -> Self {
-        let epoch = Instant::now();
         Self {
             term: AtomicU64::new(0),
-            acked: Moment::none(epoch),
-            announced: Moment::none(epoch),
+            acks: Acks::default(),
+            announced: Moment::none(Instant::now()),
             lease_expired: Notify::new(),
             abdicated: AtomicBool::new(false),
             abdicates: Notify::new(),

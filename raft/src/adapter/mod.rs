@@ -4,6 +4,7 @@
 //! **Invariant:** no type of openraft leaves this crate, and no other room of this crate names one
 //! except through the aliases below.
 
+mod acks;
 mod append_stream;
 mod completion;
 mod config;

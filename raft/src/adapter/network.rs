@@ -18,6 +18,7 @@ use openraft::raft::{
 };
 
 use super::append_stream::AppendStream;
+use super::completion::GroupSignals;
 use super::types::*;
 use crate::entry::Snapshot;
 use crate::id::{GroupId, NodeId};
@@ -34,12 +35,17 @@ type RaftSnapshot = openraft::type_config::alias::SnapshotOf<C, Snapshot>;
 pub(crate) struct NetworkFactory {
     transport: Arc<Transport>,
     group: GroupId,
+    signals: Arc<GroupSignals>,
     sessions: Arc<AtomicU32>,
 }
 
 impl NetworkFactory {
-    pub(crate) fn new(transport: Arc<Transport>, group: GroupId) -> Self {
-        Self { transport, group, sessions: Arc::new(AtomicU32::new(0)) }
+    pub(crate) fn new(
+        transport: Arc<Transport>,
+        group: GroupId,
+        signals: Arc<GroupSignals>,
+    ) -> Self {
+        Self { transport, group, signals, sessions: Arc::new(AtomicU32::new(0)) }
     }
 
     fn client(&self, target: NodeId, append_kind: Kind) -> Network {
@@ -150,6 +156,7 @@ impl RaftNetworkV2<C> for Network {
             transport: transport.clone(),
             target: self.target,
             group: self.factory.group,
+            signals: self.factory.signals.clone(),
             kind: self.append_kind,
             sessions: self.factory.sessions.clone(),
             deadline,

@@ -3,7 +3,6 @@
 //! **Invariant:** `leader_id_std`: one leader per term, so that term and leader epoch are the same.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use openraft::OptionalSend;
 use openraft::impls::leader_id_std;
@@ -68,14 +67,6 @@ pub(crate) fn to_log_id(id: LogId) -> RaftLogId {
 
 pub(crate) fn from_log_id(id: &RaftLogId) -> LogId {
     LogId { term: id.leader_id.term, index: id.index }
-}
-
-/// When the newest message was sent that a majority has answered to this leader.
-pub(crate) fn acked_at(metrics: &Metrics) -> Option<Instant> {
-    use openraft::Instant as _;
-    // Read before the age is: at worst it seems older than it is.
-    let now = Instant::now();
-    now.checked_sub(metrics.last_quorum_acked?.into_inner().elapsed())
 }
 
 pub(crate) fn to_vote(vote: Vote) -> RaftVote {
