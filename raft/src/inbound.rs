@@ -24,7 +24,7 @@ use crate::leadership::Leaderships;
 use crate::liveness;
 use crate::options::Room;
 use crate::registry::Registry;
-use crate::succession;
+use crate::succession::{self, Admitted};
 use crate::transport::{FrameHandler, Inbound, Link};
 use crate::wire::{
     Announcement, AppendMessage, Beat, EndAnswer, Frame, Kind, Outgoing, Purpose, Role,
@@ -35,6 +35,7 @@ use crate::wire::{
 const OPEN_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Why a replica without its log refuses.
+const HEARD_AGAIN: &str = "the leader was heard again while this replica voted";
 const NO_VOTE: &str = "the replica's log is not complete: it takes no part in elections";
 
 /// What the connections of a node serve from.
@@ -201,7 +202,11 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
         return asked.refuse(Status::Failed, NO_VOTE);
     }
     // A leader that hands over has agreed.
-    if !message.transfer && !succession::admit(&node.leaderships, &group).await {
+    let admitted = match message.transfer {
+        true => Some(Admitted::Agreed),
+        false => succession::admit(&node.leaderships, &group).await,
+    };
+    let Some(admitted) = admitted else {
         return match vote_of(group.raft()).await {
             Ok(vote) => {
                 let answer = VoteAnswer { vote, granted: false, last: None };
@@ -209,7 +214,7 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
             }
             Err(reason) => asked.refuse(Status::Failed, &reason),
         };
-    }
+    };
     let abdicated = group.has_abdicated();
     if abdicated && asked.frame.kind == Kind::PreVote {
         // openraft's leader would refuse for its lease. Only a hint: the vote itself is judged in full.
@@ -225,6 +230,11 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
         _ => group.raft().vote(request).await,
     };
     match answered {
+        Ok(VoteResponse { vote_granted: true, .. })
+            if !admitted.holds(&node.leaderships, &group) =>
+        {
+            asked.refuse(Status::Failed, HEARD_AGAIN);
+        }
         Ok(VoteResponse { vote, vote_granted, last_log_id }) => {
             let last = last_log_id.as_ref().map(from_log_id);
             let answer = VoteAnswer { vote: from_vote(&vote), granted: vote_granted, last };

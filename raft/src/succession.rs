@@ -103,7 +103,7 @@ impl Orphan {
 /// A group that this node is due to stand for.
 struct Candidacy {
     group: Group,
-    term: u64,
+    led: Led,
     orphan: Orphan,
     turn: u32,
     pace: Pace,
@@ -212,15 +212,15 @@ impl Succession {
             next = due.map_or(next, |due| Some(earlier(next, due)));
             match (watch, step) {
                 (Watch::Orphan(orphan), Step::Stand { turn }) => {
-                    let (group, term) = (group.clone(), status.term);
-                    due_to_stand.push(Candidacy { group, term, orphan, turn, pace });
+                    let (group, led) = (group.clone(), Led::of(&status));
+                    due_to_stand.push(Candidacy { group, led, orphan, turn, pace });
                 }
                 (Watch::Orphan(orphan), step) => {
                     under_way += usize::from(orphan.is_under_way(Instant::now()));
                     if step == Step::Release {
-                        let (leaderships, term) = (self.leaderships.clone(), status.term);
+                        let (leaderships, led) = (self.leaderships.clone(), Led::of(&status));
                         // Not awaited: a group waits for its disk, and the others must not.
-                        tokio::spawn(async move { release(&leaderships, &group, term).await });
+                        tokio::spawn(async move { release(&leaderships, &group, led).await });
                     }
                 }
                 (Watch::Led, _) => {}
@@ -233,39 +233,74 @@ impl Succession {
             // The rest is looked at again when some of these have ended.
             next = Some(earlier(next, Instant::now() + LOOK_PAUSE));
         }
-        for Candidacy { group, term, mut orphan, turn, pace } in
+        for Candidacy { group, led, mut orphan, turn, pace } in
             due_to_stand.into_iter().take(may_begin)
         {
             orphan.stands(pace, turn, Instant::now());
             next = Some(earlier(next, orphan.stand));
             watches.insert(group.id(), Watch::Orphan(orphan));
-            tokio::spawn(stand(self.leaderships.clone(), group, term));
+            tokio::spawn(stand(self.leaderships.clone(), group, led));
         }
         next
     }
 }
 
-/// Lets this replica vote for another than the leader of `term`. Not where somebody leads after all, who
-/// was heard, and answered, until a moment ago; from now on openraft itself sees to that.
-async fn release(leaderships: &Leaderships, group: &Group, term: u64) -> bool {
-    disable_lease(group.raft(), term).await;
-    let standing = standing(leaderships, group);
-    standing.is_some_and(|standing| !matches!(standing, Standing::Led | Standing::Unclear))
+/// Lets this replica vote for another than the one who led it; whether it may.
+async fn release(leaderships: &Leaderships, group: &Group, led: Led) -> bool {
+    disable_lease(group.raft(), led.leader, led.term).await && led.is_free(leaderships, group)
 }
 
-async fn stand(leaderships: Arc<Leaderships>, group: Group, term: u64) {
-    if release(&leaderships, &group, term).await {
-        tracing::debug!(group = %group.id(), term, "standing for election");
+/// What the leader sends until this node has voted for itself ends the attempt: openraft sees to that.
+async fn stand(leaderships: Arc<Leaderships>, group: Group, led: Led) {
+    if release(&leaderships, &group, led).await {
+        tracing::debug!(group = %group.id(), term = led.term, "standing for election");
         group.elect().await;
     }
 }
 
-/// Whether `group` is led; `None` once the node has stopped.
-fn standing(leaderships: &Leaderships, group: &Group) -> Option<Standing> {
-    let outlook = leaderships.outlook()?;
-    let status = group.status();
-    let status = status.borrow();
-    Some(leaderships.standing(&outlook, group.id(), status.leader, status.term))
+/// Whom a replica takes for its leader.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Led {
+    leader: Option<NodeId>,
+    term: u64,
+}
+
+impl Led {
+    fn of(status: &GroupStatus) -> Self {
+        Self { leader: status.leader, term: status.term }
+    }
+
+    /// How the leader stands; `None` once the node has stopped.
+    fn standing(self, leaderships: &Leaderships, group: &Group) -> Option<Standing> {
+        let outlook = leaderships.outlook()?;
+        Some(leaderships.standing(&outlook, group.id(), self.leader, self.term))
+    }
+
+    /// Whether neither this leader nor a later one is there, or may be.
+    fn is_free(self, leaderships: &Leaderships, group: &Group) -> bool {
+        let standing = self.standing(leaderships, group);
+        standing.is_some_and(|standing| !matches!(standing, Standing::Led | Standing::Unclear))
+    }
+}
+
+/// Why a candidate's question is put to a replica.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Admitted {
+    /// Its leader agrees: it hands over, or is this node and not sure that it leads.
+    Agreed,
+    /// Nobody leads it.
+    Free(Led),
+}
+
+impl Admitted {
+    /// Whether it is still so. To be asked once the replica has voted, and before anybody learns of it: what a
+    /// leader that came back has sent meanwhile was answered.
+    pub(crate) fn holds(self, leaderships: &Leaderships, group: &Group) -> bool {
+        match self {
+            Self::Agreed => true,
+            Self::Free(led) => led.is_free(leaderships, group),
+        }
+    }
 }
 
 fn earlier(known: Option<Instant>, other: Instant) -> Instant {
@@ -274,20 +309,21 @@ fn earlier(known: Option<Instant>, other: Instant) -> Instant {
 
 /// Whether a candidate's question may be put to this node's replica of `group`. Releases the lease of
 /// a leader that is gone.
-pub(crate) async fn admit(leaderships: &Leaderships, group: &Group) -> bool {
-    let (is_leader, term) = {
+pub(crate) async fn admit(leaderships: &Leaderships, group: &Group) -> Option<Admitted> {
+    let (is_leader, led) = {
         let status = group.status();
         let status = status.borrow();
-        (status.is_leader, status.term)
+        (status.is_leader, Led::of(&status))
     };
     if is_leader {
-        return !group.is_confirmed();
+        return (!group.is_confirmed()).then_some(Admitted::Agreed);
     }
-    match standing(leaderships, group) {
-        None | Some(Standing::Led | Standing::Unclear) => false,
-        Some(Standing::Gone | Standing::Vacant) => release(leaderships, group, term).await,
-        Some(Standing::Unclaimed) => true,
-    }
+    let is_admitted = match led.standing(leaderships, group)? {
+        Standing::Led | Standing::Unclear => false,
+        Standing::Gone | Standing::Vacant => release(leaderships, group, led).await,
+        Standing::Unclaimed => true,
+    };
+    is_admitted.then_some(Admitted::Free(led))
 }
 
 /// This node's place among the voters that stand, 0 for the first; `None` where it has no vote.

@@ -25,18 +25,22 @@ pub(crate) async fn probe(
     })
 }
 
-/// Ends the lease of the leader of `term`, who is gone: this replica may vote and stand. Nothing where a
-/// later term has begun by now.
-pub(crate) async fn disable_lease(raft: &Raft, term: u64) {
+/// Ends the lease of the leader of `term`, who is gone, for the rest of the term: this replica may vote and
+/// stand. Nothing, and `false`, where there is another leader or a later term by now.
+pub(crate) async fn disable_lease(raft: &Raft, leader: Option<NodeId>, term: u64) -> bool {
     // What a leader says that hands over, to nobody: the lease ends, and no election begins.
     const NOBODY: NodeId = NodeId(u64::MAX);
     let vote = raft.with_raft_state(|state| *state.vote_ref()).await;
-    if let Ok(vote) = vote
-        && vote.leader_id.term == term
-    {
-        // Fails only where the group has ended, as above.
-        let _ = raft.handle_transfer_leader(TransferRequest::new(vote, NOBODY, None)).await;
+    // Fails only where the group has ended, as below.
+    let Ok(vote) = vote else { return false };
+    // One that was the leader itself, until it was started again, knows of none.
+    let known =
+        vote.committed.then_some(vote.leader_id.voted_for).filter(|at| at != raft.node_id());
+    if vote.leader_id.term != term || known.is_some() && known != leader {
+        return false;
     }
+    let _ = raft.handle_transfer_leader(TransferRequest::new(vote, NOBODY, None)).await;
+    true
 }
 
 /// The vote of this replica; an error where it has ended.
