@@ -103,7 +103,7 @@ impl Orphan {
 /// A group that this node is due to stand for.
 struct Candidacy {
     group: Group,
-    led: Led,
+    followed: Followed,
     orphan: Orphan,
     turn: u32,
     pace: Pace,
@@ -212,15 +212,16 @@ impl Succession {
             next = due.map_or(next, |due| Some(earlier(next, due)));
             match (watch, step) {
                 (Watch::Orphan(orphan), Step::Stand { turn }) => {
-                    let (group, led) = (group.clone(), Led::of(&status));
-                    due_to_stand.push(Candidacy { group, led, orphan, turn, pace });
+                    let (group, followed) = (group.clone(), Followed::of(&status));
+                    due_to_stand.push(Candidacy { group, followed, orphan, turn, pace });
                 }
                 (Watch::Orphan(orphan), step) => {
                     under_way += usize::from(orphan.is_under_way(Instant::now()));
                     if step == Step::Release {
-                        let (leaderships, led) = (self.leaderships.clone(), Led::of(&status));
+                        let (leaderships, followed) =
+                            (self.leaderships.clone(), Followed::of(&status));
                         // Not awaited: a group waits for its disk, and the others must not.
-                        tokio::spawn(async move { release(&leaderships, &group, led).await });
+                        tokio::spawn(async move { release(&leaderships, &group, followed).await });
                     }
                 }
                 (Watch::Led, _) => {}
@@ -233,39 +234,40 @@ impl Succession {
             // The rest is looked at again when some of these have ended.
             next = Some(earlier(next, Instant::now() + LOOK_PAUSE));
         }
-        for Candidacy { group, led, mut orphan, turn, pace } in
+        for Candidacy { group, followed, mut orphan, turn, pace } in
             due_to_stand.into_iter().take(may_begin)
         {
             orphan.stands(pace, turn, Instant::now());
             next = Some(earlier(next, orphan.stand));
             watches.insert(group.id(), Watch::Orphan(orphan));
-            tokio::spawn(stand(self.leaderships.clone(), group, led));
+            tokio::spawn(stand(self.leaderships.clone(), group, followed));
         }
         next
     }
 }
 
 /// Lets this replica vote for another than the one who led it; whether it may.
-async fn release(leaderships: &Leaderships, group: &Group, led: Led) -> bool {
-    disable_lease(group.raft(), led.leader, led.term).await && led.is_free(leaderships, group)
+async fn release(leaderships: &Leaderships, group: &Group, followed: Followed) -> bool {
+    disable_lease(group.raft(), followed.leader, followed.term).await
+        && followed.is_free(leaderships, group)
 }
 
 /// What the leader sends until this node has voted for itself ends the attempt: openraft sees to that.
-async fn stand(leaderships: Arc<Leaderships>, group: Group, led: Led) {
-    if release(&leaderships, &group, led).await {
-        tracing::debug!(group = %group.id(), term = led.term, "standing for election");
+async fn stand(leaderships: Arc<Leaderships>, group: Group, followed: Followed) {
+    if release(&leaderships, &group, followed).await {
+        tracing::debug!(group = %group.id(), term = followed.term, "standing for election");
         group.elect().await;
     }
 }
 
 /// Whom a replica takes for its leader.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Led {
+pub(crate) struct Followed {
     leader: Option<NodeId>,
     term: u64,
 }
 
-impl Led {
+impl Followed {
     fn of(status: &GroupStatus) -> Self {
         Self { leader: status.leader, term: status.term }
     }
@@ -289,7 +291,7 @@ pub(crate) enum Admitted {
     /// Its leader agrees: it hands over, or is this node and not sure that it leads.
     Agreed,
     /// Nobody leads it.
-    Free(Led),
+    Free(Followed),
 }
 
 impl Admitted {
@@ -298,7 +300,7 @@ impl Admitted {
     pub(crate) fn holds(self, leaderships: &Leaderships, group: &Group) -> bool {
         match self {
             Self::Agreed => true,
-            Self::Free(led) => led.is_free(leaderships, group),
+            Self::Free(followed) => followed.is_free(leaderships, group),
         }
     }
 }
@@ -310,20 +312,20 @@ fn earlier(known: Option<Instant>, other: Instant) -> Instant {
 /// Whether a candidate's question may be put to this node's replica of `group`. Releases the lease of
 /// a leader that is gone.
 pub(crate) async fn admit(leaderships: &Leaderships, group: &Group) -> Option<Admitted> {
-    let (is_leader, led) = {
+    let (is_leader, followed) = {
         let status = group.status();
         let status = status.borrow();
-        (status.is_leader, Led::of(&status))
+        (status.is_leader, Followed::of(&status))
     };
     if is_leader {
         return (!group.is_confirmed()).then_some(Admitted::Agreed);
     }
-    let is_admitted = match led.standing(leaderships, group)? {
+    let is_admitted = match followed.standing(leaderships, group)? {
         Standing::Led | Standing::Unclear => false,
-        Standing::Gone | Standing::Vacant => release(leaderships, group, led).await,
+        Standing::Gone | Standing::Vacant => release(leaderships, group, followed).await,
         Standing::Unclaimed => true,
     };
-    is_admitted.then_some(Admitted::Free(led))
+    is_admitted.then_some(Admitted::Free(followed))
 }
 
 /// This node's place among the voters that stand, 0 for the first; `None` where it has no vote.

@@ -256,11 +256,11 @@ impl Injector {
         let leader_at = voter_at + self.random.random_range(1..50);
         let soon = back + self.random.random_range(0..200);
         let late = back + self.random.random_range(1_000..3_000);
-        let (last, voter_loss) = (self.loss(), Loss::AllUnsynced);
+        let leader_loss = self.loss();
         let falls = [
             Fall { node: nodes[0], loss: Loss::Process, at: tick, until: soon },
-            Fall { node: nodes[1], loss: voter_loss, at: voter_at, until: soon },
-            Fall { node: nodes[2], loss: last, at: leader_at, until: late },
+            Fall { node: nodes[1], loss: Loss::AllUnsynced, at: voter_at, until: soon },
+            Fall { node: nodes[2], loss: leader_loss, at: leader_at, until: late },
         ];
         self.falls.extend(falls);
     }
