@@ -2,12 +2,11 @@
 //!
 //! **Invariant:** one beat per pair and interval, however many groups there are. A silent peer's
 //! connection is closed, so that everything waiting for it fails at once.
-//! **Invariant:** a node that was itself stopped or starved blames nobody: what its peers sent
-//! meanwhile waits in its sockets.
+//! **Invariant:** a node that was itself stopped or starved blames nobody: silence counts from beat to beat.
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::id::GroupId;
 use crate::transport::{Link, Transport};
@@ -16,20 +15,14 @@ use crate::wire::{Beat, Kind, Outgoing};
 /// Runs until the transport stops.
 pub(crate) async fn run(transport: Arc<Transport>) {
     let mut stopped = transport.stopped();
-    let interval = transport.timing().heartbeat();
-    let mut ticks = tokio::time::interval(interval);
+    let mut ticks = tokio::time::interval(transport.timing().heartbeat());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = Instant::now();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
-        let now = Instant::now();
-        if now - last > 2 * interval {
-            transport.peers().iter().for_each(|peer| peer.excuse());
-        }
-        last = now;
+        transport.peers().iter().for_each(|peer| peer.listened());
         beat(&transport);
     }
 }

@@ -7,7 +7,8 @@
 //! ```
 //! **Invariant:** a peer is called dead only on proof: it was silent for the dead time (counted from
 //! this node's start where it was never heard), or its machine says that nobody listens there. A lost
-//! connection alone proves nothing.
+//! connection alone proves nothing. Silence counts only while this node listens: for a node that was itself
+//! stopped or starved, what its peers sent meanwhile waits in its sockets.
 //! **Invariant:** whoever acts upon a death has closed the connections to the dead
 //! ([`Peer::is_given_up`]): one that comes back is heard over a new one.
 
@@ -32,6 +33,10 @@ pub(crate) struct Peer {
     started: Instant,
     /// Microseconds until the last frame, or until silence began to count; 0 at the start.
     heard_us: AtomicU64,
+    /// Microseconds until this node was last seen to listen.
+    listened_us: AtomicU64,
+    /// For how long after that it counts as listening.
+    grace: Duration,
     /// Microseconds of silence before the connection that stands.
     away_us: AtomicU64,
     /// Microseconds of silence after which the peer takes this node for dead, as it said last.
@@ -48,7 +53,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(id: NodeId, address: String) -> Self {
+    /// A peer whose silence counts while [`listened`](Self::listened) is called more often than each `grace`.
+    pub(super) fn new(id: NodeId, address: String, grace: Duration) -> Self {
         Self {
             id,
             address: watch::Sender::new(address),
@@ -56,6 +62,8 @@ impl Peer {
             catch_up: Mutex::default(),
             started: Instant::now(),
             heard_us: AtomicU64::new(0),
+            listened_us: AtomicU64::new(0),
+            grace,
             away_us: AtomicU64::new(0),
             patience_us: AtomicU64::new(u64::MAX),
             was_heard: AtomicBool::new(false),
@@ -165,9 +173,14 @@ impl Peer {
         Duration::from_micros(self.away_us.load(Ordering::Relaxed))
     }
 
-    /// Silence counts from now on: this node was itself not listening.
-    pub(crate) fn excuse(&self) {
-        self.heard_us.store(self.clock_us(), Ordering::Relaxed);
+    /// This node listens. After a break, silence counts from now on.
+    pub(crate) fn listened(&self) {
+        let now = self.clock_us();
+        let before = self.listened_us.load(Ordering::Relaxed);
+        if now.saturating_sub(before) > micros(self.grace) {
+            self.heard_us.store(now, Ordering::Relaxed);
+        }
+        self.listened_us.store(now, Ordering::Relaxed);
     }
 
     /// Nobody listens at its address: whoever was heard there is gone. Whether that is news.
@@ -211,10 +224,11 @@ impl Peer {
             && self.link().is_some_and(|link| link.since() <= since)
     }
 
-    /// Whether nothing was heard for `dead`.
-    pub(crate) fn silent_for(&self, dead: Duration) -> bool {
-        let heard = Duration::from_micros(self.heard_us.load(Ordering::Relaxed));
-        self.started.elapsed().saturating_sub(heard) >= dead
+    /// Whether nothing was heard for `dead` while this node listened.
+    fn silent_for(&self, dead: Duration) -> bool {
+        let listened = self.listened_us.load(Ordering::Relaxed).saturating_add(micros(self.grace));
+        let heard = self.heard_us.load(Ordering::Relaxed);
+        self.clock_us().min(listened).saturating_sub(heard) >= micros(dead)
     }
 
     /// Whether it is proven that the peer is gone, see this file's head.
@@ -229,12 +243,17 @@ impl Peer {
         if !self.is_dead(dead) {
             return false;
         }
-        let links = [self.link(), self.catch_up_link()];
-        for link in links.into_iter().flatten() {
+        self.close_links(dead);
+        self.is_dead(dead)
+    }
+
+    fn close_links(&self, dead: Duration) {
+        // Held, so that no connection for old entries comes to one that is about to be closed.
+        let main = self.slot();
+        for link in main.iter().chain(&*self.catch_up_slot()).filter(|link| !link.is_closed()) {
             tracing::warn!(peer = %self.id, ?dead, "peer is silent, closing its connection");
             link.close();
         }
-        self.is_dead(dead)
     }
 
     pub(crate) fn status(&self, dead: Duration) -> PeerStatus {
@@ -263,7 +282,7 @@ mod tests {
     #[test]
     fn the_word_of_who_was_given_up_no_longer_counts() {
         let (announced, address) = (Instant::now(), "127.0.0.1:1".to_owned());
-        let peer = Arc::new(Peer::new(NodeId(2), address));
+        let peer = Arc::new(Peer::new(NodeId(2), address, Duration::from_secs(600)));
         let link = Arc::new(Link::new(peer.clone(), Purpose::Main, &Limits::default()));
         let catch_up = Arc::new(Link::new(peer.clone(), Purpose::CatchUp, &Limits::default()));
         let dead = Duration::from_secs(600);
@@ -284,5 +303,35 @@ mod tests {
         peer.echoed(&again, peer.clock_us());
         assert!(!peer.vouches(acked, announced), "it may have helped to elect another");
         assert!(peer.vouches(Instant::now(), announced));
+    }
+
+    #[test]
+    fn who_does_not_listen_blames_nobody() {
+        let peer = Peer::new(NodeId(2), "127.0.0.1:1".to_owned(), Duration::ZERO);
+        let dead = Duration::from_micros(1);
+        let wait = || {
+            let from = peer.clock_us();
+            while peer.clock_us() < from + 2 {}
+        };
+        wait();
+        assert!(!peer.is_given_up(dead), "it has not begun to listen");
+        peer.listened();
+        wait();
+        assert!(!peer.is_given_up(dead), "it was stopped since");
+        peer.listened();
+        assert!(!peer.is_given_up(dead), "what waits in its sockets comes first");
+    }
+
+    #[test]
+    fn silence_counts_while_this_node_listens() {
+        let peer = Peer::new(NodeId(2), "127.0.0.1:1".to_owned(), Duration::from_secs(600));
+        let dead = Duration::from_millis(1);
+        peer.heard();
+        assert!(!peer.is_given_up(Duration::from_secs(60)));
+        while !peer.is_given_up(dead) {
+            peer.listened();
+        }
+        peer.heard();
+        assert!(!peer.is_given_up(Duration::from_secs(60)));
     }
 }

@@ -132,7 +132,7 @@ impl Transport {
         if let Some(peer) = self.peer(node) {
             return peer.set_address(address);
         }
-        let peer = Arc::new(Peer::new(node, address));
+        let peer = Arc::new(Peer::new(node, address, 2 * self.timing.heartbeat()));
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         peers.insert(node, peer.clone());
         drop(peers);
