@@ -109,6 +109,7 @@ impl Log {
             (view.end, view.last(), view.active().head.first_index)
         };
         self.0.grow_ahead(&mut writer, end.position);
+        self.0.fill_ahead(&mut writer, end.position);
         self.0.prepare_next(end.position, first_index);
         self.0.flush_if_due();
         Ok(Appended { base_offsets, end_offset: end.next_offset, last })

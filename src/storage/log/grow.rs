@@ -3,6 +3,7 @@
 //! ```text
 //! half of the last step is used ─► asked for, once ─► blocks taken, and mapped for a relaxed log
 //!   ─► the append that needs it finds it; or, if it comes too early, does it itself
+//! a relaxed log's end comes near to pages that are not in memory ─► they are read: zeros
 //! ```
 //! The writer holds one end of a slot and the background work the other: who rolls, truncates or cuts lets
 //! go of it, and what comes later is nobody's.
@@ -14,7 +15,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use crate::storage::LogError;
-use crate::storage::file_map::{FileMap, PAGE_BYTES};
+use crate::storage::file_map::{self, FileMap, PAGE_BYTES};
 use crate::storage::locks::{lock, read};
 use crate::storage::segment::Segment;
 
@@ -88,6 +89,23 @@ impl Inner {
         });
         if let Err(error) = asked {
             tracing::warn!(%error, "no room is taken ahead");
+        }
+    }
+
+    /// Has the next pages of a relaxed log filled: that is half of what a store into them costs.
+    pub(super) fn fill_ahead(&self, writer: &mut Writer, end: u64) {
+        let Output::Map(map) = &mut writer.output else { return };
+        let Some(pages) = map.take_unfilled(end) else { return };
+        let segment = Arc::clone(read(&self.view).active());
+        let asked = self.storage.background.run(move || {
+            if let Ok(file) = segment.file()
+                && let Err(error) = file_map::fill(&file, pages)
+            {
+                tracing::debug!(%error, path = %segment.path.display(), "no pages are filled ahead");
+            }
+        });
+        if let Err(error) = asked {
+            tracing::debug!(%error, "no pages are filled ahead");
         }
     }
 
