@@ -61,9 +61,11 @@ impl Network {
     pub fn new(connect: impl Connect + 'static) -> Self {
         Self(Arc::new(connect))
     }
+}
 
-    pub(crate) async fn connect(&self, address: &str) -> io::Result<Connection> {
-        self.0.connect(address).await
+impl Connect for Network {
+    fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Connection>> {
+        self.0.connect(address)
     }
 }
 

@@ -157,6 +157,7 @@ impl LiveAdmin {
             connections: stats.connections.get(),
             accepted: stats.accepted.get(),
             refused: stats.refused.get(),
+            accept_errors: stats.accept_errors.get(),
             request_bytes: self.server.in_flight_bytes() as u64,
         }
     }

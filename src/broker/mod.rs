@@ -16,6 +16,7 @@ mod quarantine;
 mod reconciler;
 mod retention;
 mod short_logs;
+mod sparing;
 mod surroundings;
 mod unknown_folders;
 mod verify;

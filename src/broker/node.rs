@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use jackdaw_raft::{
-    Bound, ClusterId, GroupId, HardStateStore, LogPort as _, NodeId, NodeOptions, RaftNode, Room,
-    Timing,
+    Bound, ClusterId, GroupId, HardStateStore, LogPort as _, Network, NodeId, NodeOptions,
+    RaftNode, Room, Timing,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -31,6 +31,7 @@ use super::quarantine::Troubles;
 use super::reconciler::{OPENING_MAX, Reconciler};
 use super::retention::Retention;
 use super::short_logs;
+use super::sparing::Sparing;
 use super::surroundings::Surroundings;
 use crate::admin;
 use crate::config::{NodeConfig, StorageConfig};
@@ -209,7 +210,8 @@ impl Node {
         let context = node.context(&config, &metadata, registration, Arc::clone(&metrics), clock);
         let server = Server::new(options::server(&config), Arc::new(Dispatcher::new(context)));
         let stopping = node.stopping.subscribe();
-        let (kafka, serving) = (listeners.kafka, server.clone());
+        let storage = node.disk.storage.clone();
+        let (kafka, serving) = (Sparing { inner: listeners.kafka, storage }, server.clone());
         let known = known(registered.clone(), reconciled.clone());
         node.servers.push(tokio::spawn(async move {
             // Connections queue meanwhile: whoever starts a broker and asks at once gets an answer
@@ -442,7 +444,8 @@ async fn start_raft(
             || space.has_room_for_replication()
             || partitions.upgrade().is_some_and(|all| partition::fits_full_disk(&all, incoming))
     }));
-    raft.network = surroundings.network.clone();
+    let storage = disk.storage.clone();
+    raft.network = Network::new(Sparing { inner: surroundings.network.clone(), storage });
     raft.has_io_thread = surroundings.has_threads;
     raft.timing = Timing {
         heartbeat_ms: config.raft.heartbeat_ms,
@@ -451,6 +454,7 @@ async fn start_raft(
         ..raft.timing
     };
     raft.limits.catch_up_bytes_per_s = config.raft.catch_up_bytes_per_s;
+    let listener = Sparing { inner: listener, storage: disk.storage.clone() };
     let hard_states = disk.hard_states.clone();
     RaftNode::start(raft, listener, hard_states).await.context("the Raft node cannot start")
 }

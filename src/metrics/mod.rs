@@ -46,6 +46,7 @@ pub struct Metrics {
     connections: Gauge,
     connections_accepted: Counter,
     connections_refused: Counter,
+    accept_errors: Counter,
     request_bytes_inflight: Gauge,
     /// Requests and their latency by API.
     pub requests: RequestMetrics,
@@ -78,6 +79,8 @@ pub struct SocketSample {
     pub accepted: u64,
     /// Connections closed because of what they sent, or because there were too many.
     pub refused: u64,
+    /// Attempts to accept one that failed.
+    pub accept_errors: u64,
     /// Bytes of requests being read or worked on.
     pub request_bytes: u64,
 }
@@ -224,6 +227,8 @@ impl Metrics {
         let connections_accepted = counter("connections_accepted", "Client connections accepted");
         let connections_refused =
             counter("connections_refused", "Connections closed for what they sent");
+        let accept_errors =
+            counter("accept_errors", "Client connections that could not be accepted");
         let segments_deleted =
             counter("segments_deleted", "Segments deleted because their entries were purged");
         let (bytes_in, bytes_out) = (Counter::default(), Counter::default());
@@ -259,6 +264,7 @@ impl Metrics {
             connections,
             connections_accepted,
             connections_refused,
+            accept_errors,
             request_bytes_inflight,
             requests,
             replication,
@@ -299,6 +305,7 @@ impl Metrics {
         // The server counts; what is shown only ever grows, as its counters do.
         self.connections_accepted.inner().store(sockets.accepted, Ordering::Relaxed);
         self.connections_refused.inner().store(sockets.refused, Ordering::Relaxed);
+        self.accept_errors.inner().store(sockets.accept_errors, Ordering::Relaxed);
     }
 }
 
@@ -309,7 +316,13 @@ mod tests {
     use super::*;
 
     fn sockets() -> SocketSample {
-        SocketSample { connections: 1, accepted: 4, refused: 2, request_bytes: 100 }
+        SocketSample {
+            connections: 1,
+            accepted: 4,
+            refused: 2,
+            accept_errors: 3,
+            request_bytes: 100,
+        }
     }
 
     fn peer(peer: u64, alive: bool) -> PeerSample {
@@ -385,6 +398,7 @@ mod tests {
             "jackdaw_under_replicated_partitions 5",
             "jackdaw_connections 1",
             "jackdaw_connections_accepted_total 4",
+            "jackdaw_accept_errors_total 3",
             "jackdaw_partition_leaders 1",
             "jackdaw_partition_high_watermark{topic=\"orders\",partition=\"2\"} 11",
             "jackdaw_requests_total{api=\"Produce\"} 1",

@@ -103,6 +103,13 @@ impl OpenFiles {
         open()
     }
 
+    /// Closes one for something else that needs a descriptor; whether there was one to close.
+    pub(super) fn close_one(&self) -> bool {
+        let mut queue = lock(&self.queue);
+        queue.retain(|item| item.strong_count() > 0);
+        close(&mut queue, 1) == 1
+    }
+
     /// How many are open.
     pub(super) fn count(&self) -> usize {
         lock(&self.queue).iter().filter(|item| item.strong_count() > 0).count()

@@ -3,6 +3,7 @@
 //! **Invariant:** a process has one `Storage`; each test has its own.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::cache::CacheBudget;
 use super::disk::{Disk, FatalHook, SystemDisk, abort_process};
 use super::idle_points::IdlePoints;
 use super::kv::{OpenStore, SledStore};
-use super::open_files::{OpenFiles, SparingDisk};
+use super::open_files::{OpenFiles, SparingDisk, is_out_of_files};
 use super::remover::{PurgedTotals, Remover};
 use super::space::DiskSpace;
 use super::syncer::{Syncer, VolumeSync};
@@ -142,6 +143,12 @@ impl Storage {
     #[must_use]
     pub fn open_segments(&self) -> usize {
         self.open_files.count()
+    }
+
+    /// Whether `error` was for want of a descriptor, and a segment gave its own: another attempt may succeed.
+    #[must_use]
+    pub fn close_segment_for(&self, error: &io::Error) -> bool {
+        is_out_of_files(error) && self.open_files.close_one()
     }
 
     /// Segments that retention has deleted in this process, and their bytes.

@@ -1,10 +1,11 @@
 //! A broker that may have few files open serves many segments, and many clients do not stop it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use jackdaw_chaos::cluster::Cluster;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -74,6 +75,31 @@ pub(crate) fn limit_to(cluster: &Cluster, current: u64) {
     prlimit(pid, Resource::Nofile, limit).unwrap();
 }
 
+/// Leaves the node no descriptor: connections that nobody counts take them.
+fn take_the_rest(cluster: &Cluster) -> Vec<TcpStream> {
+    let (begin, mut others) = (Instant::now(), Vec::new());
+    loop {
+        let next = next_descriptor(cluster);
+        if next == LIMIT as usize {
+            return others;
+        }
+        others.push(TcpStream::connect(cluster.node(1).ports.admin).unwrap());
+        while next_descriptor(cluster) == next {
+            assert!(begin.elapsed() < PATIENCE, "{} connections", others.len());
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The number that the node's next one gets: the lowest that none has.
+fn next_descriptor(cluster: &Cluster) -> usize {
+    let folder = format!("/proc/{}/fd", cluster.node(1).pid().unwrap());
+    let names = fs::read_dir(folder).unwrap().map(|link| link.unwrap().file_name());
+    let numbers: BTreeSet<usize> =
+        names.map(|name| name.to_str().unwrap().parse().unwrap()).collect();
+    (0..).find(|number| !numbers.contains(number)).unwrap()
+}
+
 /// Consumers that are connected.
 fn consumers(cluster: &Cluster) -> Vec<BaseConsumer> {
     let connected = |reader| {
@@ -135,7 +161,11 @@ fn many_segments_are_served_with_few_descriptors() {
     limit_to(&cluster, open_files(&cluster).0 as u64);
     read_everything(&connected);
     limit_to(&cluster, LIMIT);
-    drop(connected);
+    // A connection takes the place of a segment where nothing else is left.
+    let others = take_the_rest(&cluster);
+    read_everything(&[consumer(&cluster.bootstrap(), "readers", &[])]);
+    drop((connected, others));
+    assert!(cluster.node(1).has_metric("jackdaw_accept_errors_total 0"));
     let more = &to_send(0)[..10];
     let offsets = send_all(&cluster.bootstrap(), "long", 0, more, &ONE_BY_ONE);
     assert!(offsets.into_iter().eq((RECORDS..RECORDS + 10).map(|offset| offset as i64)));

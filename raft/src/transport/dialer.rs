@@ -12,7 +12,7 @@ use super::handshake::{self, Acquaintance, HelloError};
 use super::log_gate::LogGate;
 use super::peer::Peer;
 use super::switchboard::Transport;
-use crate::net::Connection;
+use crate::net::{Connect as _, Connection};
 use crate::wire::Purpose;
 
 /// Pauses between attempts: the first and the longest. The longest bounds how long a peer that
