@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use openraft::ReadPolicy;
@@ -18,6 +18,7 @@ use crate::id::{GroupId, LogId, NodeId};
 use crate::mutant;
 use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
+use crate::succession::Rival;
 use crate::suffrage::Suffrage;
 use crate::transport::Transport;
 use crate::wire::AppendMessage;
@@ -56,6 +57,8 @@ struct Inner {
     counts: Arc<Counts>,
     /// The voter that stands first where nobody leads.
     preferred: Option<NodeId>,
+    /// The last candidate that has asked for this replica's vote, until the next look at elections.
+    rival: std::sync::Mutex<Option<Rival>>,
 }
 
 /// What a group handle is made of.
@@ -92,6 +95,7 @@ impl Group {
             transport: parts.transport,
             counts: parts.counts,
             preferred: parts.preferred,
+            rival: std::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -117,6 +121,16 @@ impl Group {
             );
         }
         true
+    }
+
+    /// Another voter has asked for this one's vote: that bears upon when this one stands.
+    pub(crate) fn note_rival(&self, rival: Rival) {
+        *self.inner.rival.lock().unwrap_or_else(PoisonError::into_inner) = Some(rival);
+    }
+
+    /// The last voter that has asked since this was called.
+    pub(crate) fn take_rival(&self) -> Option<Rival> {
+        self.inner.rival.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn raft(&self) -> &Raft {

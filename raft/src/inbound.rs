@@ -17,6 +17,7 @@ use crate::adapter::{
 };
 use crate::call::CallSlot;
 use crate::codec::DecodeError;
+use crate::group::Group;
 use crate::id::{GroupId, NodeId};
 use crate::incomplete::Incomplete;
 use crate::lane::{CONTRADICTED, Lane, LaneItem, answer_append, refuse, request};
@@ -24,7 +25,7 @@ use crate::leadership::Leaderships;
 use crate::liveness;
 use crate::options::Room;
 use crate::registry::Registry;
-use crate::succession::{self, Admitted};
+use crate::succession::{self, Admitted, Rival};
 use crate::transport::{FrameHandler, Inbound, Link};
 use crate::wire::{
     Announcement, AppendMessage, Beat, EndAnswer, Frame, Kind, Outgoing, Purpose, Role,
@@ -237,10 +238,27 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
         }
         Ok(VoteResponse { vote, vote_granted, last_log_id }) => {
             let last = last_log_id.as_ref().map(from_log_id);
+            if !message.transfer {
+                let rival = if vote_granted {
+                    Some(Rival::Fit)
+                } else {
+                    (message.last < last).then_some(Rival::Behind)
+                };
+                note_rival(&node, &group, rival);
+            }
             let answer = VoteAnswer { vote: from_vote(&vote), granted: vote_granted, last };
             asked.answer(40, |body| answer.encode(body));
         }
         Err(fatal) => asked.refuse(Status::Failed, &fatal.to_string()),
+    }
+}
+
+/// A candidate other than this node has asked for its vote.
+fn note_rival(node: &NodeInbound, group: &Group, rival: Option<Rival>) {
+    let Some(rival) = rival else { return };
+    group.note_rival(rival);
+    if rival == Rival::Behind {
+        node.leaderships.wake_succession();
     }
 }
 

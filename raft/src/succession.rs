@@ -11,7 +11,11 @@
 //! The voters that live stand one after the other, a different one first for each group, so that a dead
 //! node's groups spread over the survivors and votes are not split. A node stands for a bounded number of
 //! groups at a time, in the order in which they are due: on a busy machine thousands of elections at once would all
-//! take longer than others wait for them.
+//! take longer than others wait for them. While it has many of its own, it takes the others to have as many, and
+//! does not stand where it is their turn.
+//!
+//! Who has just been ready to vote for another waits for that election to end; who has refused another for what
+//! that one's log lacks stands at once ([`Rival`]): two that stand at the same moment split the votes.
 //!
 //! **Invariant:** as long as a leader lives and says that it leads, no voter that hears it helps anybody
 //! to depose it ([`admit`]), however long its group was idle: that is what makes it safe to answer
@@ -45,6 +49,10 @@ const TURN_NEW: Duration = Duration::from_secs(1);
 const RETRY_NEW: Duration = Duration::from_secs(1);
 /// Elections that a node may have under way.
 const UNDER_WAY_MAX: usize = 256;
+/// From so many on, elections of this node keep it from standing where it is another's turn.
+const MANY: usize = 32;
+/// But for no longer: some may never end.
+const HELD_BACK_MAX: Duration = VOTE;
 /// Between two looks over all groups, so that a storm of changes costs one look, not one each.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// The pause is so many times what the look took where that is longer, up to the maximum: looking must
@@ -68,6 +76,15 @@ enum Watch {
     Orphan(Orphan),
 }
 
+/// A voter that has asked for this one's vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rival {
+    /// It gets it: the election is under way.
+    Fit,
+    /// Its log lacks what this one's has: it cannot win, and this one may.
+    Behind,
+}
+
 /// A group without a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Orphan {
@@ -82,6 +99,8 @@ struct Orphan {
     stood: Option<Instant>,
     /// How often it has.
     attempts: u32,
+    /// Whose turn it was cannot win.
+    is_next: bool,
 }
 
 impl Orphan {
@@ -90,12 +109,24 @@ impl Orphan {
         self.stood.is_some_and(|stood| now < stood + VOTE)
     }
 
+    /// Makes way for another, or takes its place.
+    fn heed(&mut self, rival: Rival, pace: Pace, now: Instant) {
+        match rival {
+            Rival::Fit => self.stand = self.stand.max(now + pace.retry),
+            Rival::Behind => {
+                // Not before anybody may.
+                let soonest = self.release.map_or(now, |release| release.max(now));
+                (self.stand, self.is_next) = (self.stand.min(soonest), true);
+            }
+        }
+    }
+
     /// This node stands now; when it would again.
     fn stands(&mut self, pace: Pace, turn: u32, now: Instant) {
         let pause = (pace.retry * 2_u32.pow(self.attempts.min(8))).min(RETRY_LAST);
         self.stand = now + pause.mul_f64(rand::random_range(0.75..1.25)) + pace.wait(turn);
         self.attempts += 1;
-        self.release = None;
+        (self.release, self.is_next) = (None, false);
         self.stood = Some(now);
     }
 }
@@ -107,6 +138,13 @@ struct Candidacy {
     orphan: Orphan,
     turn: u32,
     pace: Pace,
+}
+
+impl Candidacy {
+    /// Whether it is this node's turn before that of others, or theirs has passed long ago.
+    fn is_pressing(&self, now: Instant) -> bool {
+        self.turn == 0 || now >= self.orphan.stand + HELD_BACK_MAX
+    }
 }
 
 /// For how long a group may be without anybody who says that they lead it.
@@ -208,7 +246,8 @@ impl Succession {
             let old = before.get(&id).copied();
             let of = (status.term, standing);
             let pace = Pace::of(&status, preferred);
-            let (watch, step, due) = decide(old, of, turn, (grace, pace), Instant::now());
+            let rival = group.take_rival();
+            let (watch, step, due) = decide(old, of, turn, rival, (grace, pace), Instant::now());
             next = due.map_or(next, |due| Some(earlier(next, due)));
             match (watch, step) {
                 (Watch::Orphan(orphan), Step::Stand { turn }) => {
@@ -228,15 +267,18 @@ impl Succession {
             }
             watches.insert(id, watch);
         }
-        let may_begin = UNDER_WAY_MAX.saturating_sub(under_way);
-        if due_to_stand.len() > may_begin {
-            due_to_stand.sort_by_key(|candidacy| candidacy.orphan.stand);
-            // The rest is looked at again when some of these have ended.
-            next = Some(earlier(next, Instant::now() + LOOK_PAUSE));
+        let (now, due) = (Instant::now(), due_to_stand.len());
+        let own = due_to_stand.iter().filter(|candidacy| candidacy.turn == 0).count();
+        if own + under_way >= MANY {
+            due_to_stand.retain(|candidacy| candidacy.is_pressing(now));
         }
-        for Candidacy { group, followed, mut orphan, turn, pace } in
-            due_to_stand.into_iter().take(may_begin)
-        {
+        due_to_stand.sort_by_key(|candidacy| candidacy.orphan.stand);
+        due_to_stand.truncate(UNDER_WAY_MAX.saturating_sub(under_way));
+        if due_to_stand.len() < due {
+            // The rest is looked at again when some of these have ended.
+            next = Some(earlier(next, now + LOOK_PAUSE));
+        }
+        for Candidacy { group, followed, mut orphan, turn, pace } in due_to_stand {
             orphan.stands(pace, turn, Instant::now());
             next = Some(earlier(next, orphan.stand));
             watches.insert(group.id(), Watch::Orphan(orphan));
@@ -355,6 +397,7 @@ fn decide(
     old: Option<Watch>,
     of: (u64, Standing),
     turn: impl FnOnce() -> Option<u32>,
+    rival: Option<Rival>,
     (grace, pace): (Grace, Pace),
     now: Instant,
 ) -> (Watch, Step, Option<Instant>) {
@@ -377,6 +420,7 @@ fn decide(
                 stand: release + wait,
                 stood: None,
                 attempts: 0,
+                is_next: false,
             };
             match old {
                 // Elections change the term: the next attempt is no earlier for it.
@@ -387,9 +431,13 @@ fn decide(
             }
         }
     };
+    if let Some(rival) = rival {
+        orphan.heed(rival, pace, now);
+    }
     if let Some(turn) = turn
         && now >= orphan.stand
     {
+        let turn = if orphan.is_next { 0 } else { turn };
         return (Watch::Orphan(orphan), Step::Stand { turn }, None);
     }
     let step = match orphan.release.take_if(|release| now >= *release) {
@@ -424,7 +472,7 @@ mod tests {
         timing: (Grace, Pace),
         now: Instant,
     ) -> (Watch, Step) {
-        let (mut watch, step, _) = decide(old, of, || turn, timing, now);
+        let (mut watch, step, _) = decide(old, of, || turn, None, timing, now);
         if let (Watch::Orphan(orphan), Step::Stand { turn }) = (&mut watch, step) {
             orphan.stands(timing.1, turn, now);
         }
@@ -508,6 +556,30 @@ mod tests {
         let late = now + DEAD * 100;
         let (_, step) = decide_and_stand(Some(watch), (1, Standing::Led), Some(0), USUAL, late);
         assert_eq!(step, Step::Nothing);
+    }
+
+    #[tokio::test]
+    async fn a_rival_that_may_win_is_given_time_and_one_that_cannot_is_followed_at_once() {
+        let (now, gone) = (Instant::now(), (5, Standing::Gone));
+        let meet = |old, rival, now| {
+            let (watch, step, _) = decide(Some(old), gone, || Some(1), rival, USUAL, now);
+            (watch, step)
+        };
+        let (waiting, step) = meet(Watch::Led, Some(Rival::Fit), now);
+        assert_eq!(step, Step::Release, "whoever is to vote must be free to");
+        let (waiting, step) = meet(waiting, None, now + TURN);
+        assert_eq!(step, Step::Nothing);
+        let (_, step) = meet(waiting, None, now + RETRY_FIRST);
+        assert_eq!(step, Step::Stand { turn: 1 });
+        let (next, step) = meet(waiting, Some(Rival::Behind), now + TURN);
+        assert_eq!(step, Step::Stand { turn: 0 }, "as if it had been its turn");
+        let (_, step) = meet(next, None, now + TURN);
+        assert_eq!(step, Step::Stand { turn: 0 }, "also where it could not stand before");
+        let (_, step) = meet(Watch::Led, Some(Rival::Behind), now);
+        assert_eq!(step, Step::Stand { turn: 0 });
+        let (silent, behind) = ((5, Standing::Unclaimed), Some(Rival::Behind));
+        let (_, step, _) = decide(Some(Watch::Led), silent, || Some(1), behind, USUAL, now);
+        assert_eq!(step, Step::Nothing, "nobody may yet");
     }
 
     #[tokio::test]
