@@ -18,9 +18,9 @@ use crate::id::{GroupId, LogId, NodeId};
 use crate::mutant;
 use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
-use crate::succession::Rival;
 use crate::suffrage::Suffrage;
 use crate::transport::Transport;
+use crate::turns::Rival;
 use crate::wire::AppendMessage;
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.

@@ -25,8 +25,9 @@ use crate::leadership::Leaderships;
 use crate::liveness;
 use crate::options::Room;
 use crate::registry::Registry;
-use crate::succession::{self, Admitted, Rival};
+use crate::succession::{self, Admitted};
 use crate::transport::{FrameHandler, Inbound, Link};
+use crate::turns::Rival;
 use crate::wire::{
     Announcement, AppendMessage, Beat, EndAnswer, Frame, Kind, Outgoing, Purpose, Role,
     SnapshotMessage, Status, TransferMessage, VoteAnswer, VoteMessage,

@@ -77,6 +77,7 @@ mod status;
 mod succession;
 mod suffrage;
 mod transport;
+mod turns;
 mod vote;
 mod watcher;
 mod wire;
