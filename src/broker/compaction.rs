@@ -94,6 +94,9 @@ impl Compactor {
                 continue;
             }
             match partition.dirt(now) {
+                Err(error) if error.may_pass() => {
+                    tracing::warn!(partition = %partition.name(), %error, "looked at another time");
+                }
                 Err(error) => self.refuse(&partition, &error, refused),
                 Ok(None) => {}
                 Ok(Some(dirt)) => {
@@ -129,7 +132,7 @@ impl Compactor {
         match ran.await {
             Ok(Ok(done)) => self.count(&partition, &done, began.elapsed()),
             Ok(Err(error)) => {
-                if let LogError::Full { .. } | LogError::Failed { .. } = error {
+                if error.may_pass() || matches!(error, LogError::Failed { .. }) {
                     tracing::warn!(partition = %partition.name(), %error, "compacted another time");
                     return false;
                 }

@@ -1,5 +1,6 @@
 //! The node's configuration, handed to each room in the room's own words.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::NodeConfig;
@@ -18,6 +19,7 @@ pub(super) fn storage(config: &NodeConfig, under: StorageOptions) -> StorageOpti
         volume: under.workers.is_none().then(|| config.data_dir.clone()),
         reserve_bytes: config.storage.reserve_bytes,
         open_segments_max: config.storage.open_segments_max,
+        wait: Arc::new(|waiting| jackdaw_raft::blocking(waiting)),
         ..under
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, Payload, blocking};
+use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, Payload};
 
 use crate::model::{Offset, PartitionIndex, TopicId};
 use crate::storage::{
@@ -106,9 +106,7 @@ impl LogPort for MetadataLog {
     fn append(&self, entries: Vec<Entry>, flushed: Flushed) -> io::Result<()> {
         let entries: Vec<LogEntry> = entries.into_iter().map(entry_out).collect();
         match self.log.append_to_go_on(&entries) {
-            Err(error) if error.may_pass() => {
-                blocking(|| self.log.patiently(|log| log.append(&entries)))?
-            }
+            Err(error) if error.may_pass() => self.log.patiently(|log| log.append(&entries))?,
             outcome => outcome?,
         };
         self.log.sync(Box::new(move |result| flushed.done(result)));
@@ -116,7 +114,7 @@ impl LogPort for MetadataLog {
     }
 
     fn read(&self, range: Range<u64>, bytes_max: u64) -> io::Result<Vec<Entry>> {
-        match self.log.read_entries(range, bytes_max) {
+        match self.log.patiently(|log| log.read_entries(range.clone(), bytes_max)) {
             Ok(entries) => entries.into_iter().map(entry_in).collect(),
             Err(LogError::OutOfRange { .. }) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
@@ -124,16 +122,18 @@ impl LogPort for MetadataLog {
     }
 
     fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
-        Ok(self.log.truncate_after(last.map(|last| last.index))?)
+        let last = last.map(|last| last.index);
+        Ok(self.log.patiently(|log| log.truncate_after(last))?)
     }
 
     fn purge(&self, upto: LogId) -> io::Result<()> {
         let last = self.log.last().or(self.log.purged());
         if last.is_none_or(|last| last.index < upto.index) {
             // A snapshot was installed that reaches beyond the log.
-            return Ok(self.log.reset(id_out(upto), Offset::ZERO)?);
+            let reset = |log: &Log| log.reset(id_out(upto), Offset::ZERO);
+            return Ok(self.log.patiently(reset)?);
         }
-        Ok(self.log.purge(upto.index)?)
+        Ok(self.log.patiently(|log| log.purge(upto.index))?)
     }
 
     fn key_log_ids(&self, first: LogId, last: LogId) -> io::Result<Vec<LogId>> {

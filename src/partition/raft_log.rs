@@ -82,9 +82,7 @@ impl PartitionLog {
             appended = self.log.append_to_go_on(entries);
         }
         match appended {
-            Err(error) if error.may_pass() => {
-                blocking(|| self.log.patiently(|log| log.append(entries)))?
-            }
+            Err(error) if error.may_pass() => self.log.patiently(|log| log.append(entries))?,
             outcome => outcome?,
         };
         Ok(is_voided)
@@ -230,12 +228,7 @@ impl LogPort for PartitionLog {
     }
 
     fn read(&self, range: Range<u64>, bytes_max: u64) -> io::Result<Vec<Entry>> {
-        let entries = match self.log.read_entries(range.clone(), bytes_max) {
-            Err(error) if error.may_pass() => {
-                blocking(|| self.log.patiently(|log| log.read_entries(range.clone(), bytes_max)))
-            }
-            outcome => outcome,
-        };
+        let entries = self.log.patiently(|log| log.read_entries(range.clone(), bytes_max));
         let entries = self.damage.check(entries)?;
         entries
             .into_iter()
@@ -244,12 +237,13 @@ impl LogPort for PartitionLog {
     }
 
     fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
-        self.log.truncate_after(last.map(|id| id.index)).map_err(Into::into)
+        let last = last.map(|id| id.index);
+        self.log.patiently(|log| log.truncate_after(last)).map_err(Into::into)
     }
 
     fn purge(&self, upto: LogId) -> io::Result<()> {
         // A log that ended before a snapshot was made to begin behind it when that was installed.
-        self.log.purge(upto.index).map_err(Into::into)
+        self.log.patiently(|log| log.purge(upto.index)).map_err(Into::into)
     }
 
     fn key_log_ids(&self, first: LogId, last: LogId) -> io::Result<Vec<LogId>> {

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::open_files::is_out_of_files;
+use super::open_files::{Scarcity, is_out_of_files};
 use crate::model::Offset;
 use crate::model::record_batch::BatchError;
 
@@ -204,17 +204,22 @@ impl LogError {
     /// full, or there is no file descriptor left.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Full { .. } => true,
-            Self::Io { source, .. } | Self::Refused { source, .. } => is_out_of_files(source),
-            _ => false,
-        }
+        matches!(self, Self::Full { .. }) || self.is_out_of_files()
     }
 
     /// Whether the disk is full, so that the caller may refuse writes and go on.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
+    }
+}
+
+impl Scarcity for LogError {
+    fn is_out_of_files(&self) -> bool {
+        match self {
+            Self::Io { source, .. } | Self::Refused { source, .. } => is_out_of_files(source),
+            _ => false,
+        }
     }
 }
 

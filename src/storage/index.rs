@@ -179,14 +179,15 @@ impl Index {
         if keep == state.count {
             return Ok(());
         }
+        // A sync of the file covers what was stored through its map.
+        let to_sync = match disk {
+            Some(disk) if state.map.is_some() => Some((disk, self.open_file()?)),
+            _ => None,
+        };
         state.wipe_from(keep);
         state.count = keep;
         state.full = false;
-        match disk {
-            // A sync of the file covers what was stored through its map.
-            Some(disk) if state.map.is_some() => disk.sync_data(&self.open_file()?),
-            _ => Ok(()),
-        }
+        to_sync.map_or(Ok(()), |(disk, file)| disk.sync_data(&file))
     }
 
     /// Cuts the file to its entries and puts it on the disk: the segment is sealed.

@@ -60,6 +60,7 @@ pub use log::{
     Dirt, DurableEnd, History, HistoryItem, Log, NewestRecord, Recovery, RetainFrom,
     RetentionLimits, SegmentInfo, read_identity,
 };
+pub use open_files::Wait;
 pub use options::{FlushPolicy, LogOptions, RollLimits};
 pub use remover::PurgedTotals;
 pub use shared::{Storage, StorageOptions};

@@ -8,6 +8,8 @@
 //! Kafka keeps every segment open and asks for a higher limit. Here a use costs one flag of its own, and
 //! the queue is locked only to open.
 //!
+//! **Invariant:** a change that has begun does not fail for want of a descriptor: whoever makes it waits
+//! ([`OpenFiles::insist`]). Who only reads is told.
 //! **Invariant:** what is in use, or holds what no sync has confirmed, is not closed: a failed write is
 //! told to descriptors that were open at the time.
 //! Deliberately elsewhere: what is closed and how it is opened again ([`SegmentFiles`]).
@@ -20,6 +22,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use super::disk::Disk;
 use super::locks::lock;
@@ -30,6 +33,13 @@ const LOOKS_MAX: usize = 256;
 const CLOSED_AT_ONCE: usize = 16;
 /// How often one opening makes room: others may take what was freed.
 const ATTEMPTS: usize = 16;
+/// Between two attempts of one who waits: nobody tells when the system has a descriptor again.
+const PAUSE: Duration = Duration::from_millis(20);
+/// After so many it says so.
+const PATIENT_ATTEMPTS: usize = 50;
+
+/// Does something that waits, and sees to it that what else the thread has to do is not held up.
+pub type Wait = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
 
 /// Something that can be closed, and opens itself again.
 pub(super) trait Closable: Send + Sync {
@@ -59,13 +69,14 @@ impl UseMark {
 /// The budget, and what is open.
 pub(super) struct OpenFiles {
     max: usize,
+    wait: Wait,
     queue: Mutex<VecDeque<Weak<dyn Closable>>>,
 }
 
 impl OpenFiles {
     /// A budget of `max`; more are open only while none of them can be closed.
-    pub(super) fn new(max: usize) -> Self {
-        Self { max, queue: Mutex::default() }
+    pub(super) fn new(max: usize, wait: Wait) -> Self {
+        Self { max, wait, queue: Mutex::default() }
     }
 
     /// Notes that `item` is open, and closes others that are too many.
@@ -103,11 +114,33 @@ impl OpenFiles {
         open()
     }
 
-    /// Closes one for something else that needs a descriptor; whether there was one to close.
+    /// Does something that needs a descriptor, however long it takes until there is one.
+    pub(super) fn insist<T, E: Scarcity>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        for failed in 1.. {
+            match attempt() {
+                Err(error) if error.is_out_of_files() => {
+                    if failed == PATIENT_ATTEMPTS {
+                        tracing::warn!(%error, "waiting for a file descriptor: raise the limit (`ulimit -Hn`)");
+                    }
+                    if close(&mut lock(&self.queue), CLOSED_AT_ONCE) == 0 {
+                        (self.wait)(&mut || std::thread::sleep(PAUSE));
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+        unreachable!("it goes on until there is an outcome")
+    }
+
+    /// Closes one for something else that needs a descriptor, as long as half of the budget is left; whether
+    /// there was one to close.
     pub(super) fn close_one(&self) -> bool {
         let mut queue = lock(&self.queue);
         queue.retain(|item| item.strong_count() > 0);
-        close(&mut queue, 1) == 1
+        queue.len() > self.max / 2 && close(&mut queue, 1) == 1
     }
 
     /// How many are open.
@@ -137,13 +170,25 @@ fn close(queue: &mut VecDeque<Weak<dyn Closable>>, count: usize) -> usize {
     closed
 }
 
+/// An error that may be for want of a descriptor.
+pub(super) trait Scarcity: std::fmt::Display {
+    /// Whether it is: then nothing was done.
+    fn is_out_of_files(&self) -> bool;
+}
+
+impl Scarcity for io::Error {
+    fn is_out_of_files(&self) -> bool {
+        is_out_of_files(self)
+    }
+}
+
 /// Whether the process, or the system, has as many files open as it may.
 pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// A disk for which segments are closed where it has no descriptor left.
+/// A disk that has a descriptor in the end: it changes what may be half changed by then.
 pub(super) struct SparingDisk {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) open_files: Arc<OpenFiles>,
@@ -155,17 +200,22 @@ impl Disk for SparingDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        self.open_files.open(|| self.disk.create(path))
+        self.open_files.insist(|| self.disk.create(path))
     }
 
     fn open_or_create(&self, path: &Path) -> io::Result<File> {
-        self.open_files.open(|| self.disk.open_or_create(path))
+        self.open_files.insist(|| self.disk.open_or_create(path))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         // Without a descriptor nothing was synced yet: this is no second attempt at a failed sync.
-        self.open_files.open(|| self.disk.sync_dir(dir))
+        self.open_files.insist(|| self.disk.sync_dir(dir))
     }
+}
+
+/// For threads that have nothing else to do.
+pub(super) fn alone() -> Wait {
+    Arc::new(|waiting| waiting())
 }
 
 #[cfg(test)]
@@ -210,13 +260,17 @@ mod tests {
         }
     }
 
+    fn no_more() -> io::Error {
+        io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())
+    }
+
     fn open_of(items: &[Arc<Item>]) -> Vec<bool> {
         items.iter().map(|item| item.is_open()).collect()
     }
 
     #[test]
     fn the_one_that_was_used_longest_ago_is_closed() {
-        let files = OpenFiles::new(3);
+        let files = OpenFiles::new(3, alone());
         let mut items: Vec<_> = (0..3).map(|_| Item::opened(&files)).collect();
         items[0].mark.note_use();
         items.push(Item::opened(&files));
@@ -230,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_has_to_stay_open_stays_and_goes_later() {
-        let files = OpenFiles::new(2);
+        let files = OpenFiles::new(2, alone());
         let items: Vec<_> = (0..2).map(|_| Item::opened(&files)).collect();
         items.iter().for_each(|item| item.busy.store(true, Ordering::Relaxed));
         let third = Item::opened(&files);
@@ -245,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_makes_room_and_is_not_kept() {
-        let files = OpenFiles::new(2);
+        let files = OpenFiles::new(2, alone());
         let kept = Item::opened(&files);
         for _ in 0..100 {
             kept.mark.note_use();
@@ -257,9 +311,8 @@ mod tests {
 
     #[test]
     fn without_a_descriptor_others_are_closed_as_long_as_that_helps() {
-        let files = OpenFiles::new(100);
+        let files = OpenFiles::new(100, alone());
         let items: Vec<_> = (0..40).map(|_| Item::opened(&files)).collect();
-        let no_more = || io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
         let left = || items.iter().filter(|item| item.is_open()).count();
         let open =
             |when: usize| files.open(|| if left() > when { Err(no_more()) } else { Ok(left()) });
@@ -269,5 +322,28 @@ mod tests {
         assert!(is_out_of_files(&open(2).unwrap_err()));
         let other = files.open(|| Err::<(), _>(io::ErrorKind::NotFound.into())).unwrap_err();
         assert_eq!((other.kind(), left()), (io::ErrorKind::NotFound, 8));
+    }
+
+    #[test]
+    fn who_insists_has_a_descriptor_in_the_end() {
+        let files = OpenFiles::new(100, Arc::new(|_| {}));
+        let items: Vec<_> = (0..20).map(|_| Item::opened(&files)).collect();
+        let mut attempts = 0;
+        let outcome = files.insist(|| {
+            attempts += 1;
+            if attempts < 1_000 { Err(no_more()) } else { Ok(attempts) }
+        });
+        assert_eq!(outcome.unwrap(), 1_000);
+        assert!(!items.iter().any(|item| item.is_open()), "others were closed first");
+        let refused = files.insist(|| Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)));
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn half_of_the_budget_is_not_for_others() {
+        let files = OpenFiles::new(8, alone());
+        let items: Vec<_> = (0..6).map(|_| Item::opened(&files)).collect();
+        let closed = (0..10).filter(|_| files.close_one()).count();
+        assert_eq!((closed, items.iter().filter(|item| item.is_open()).count()), (2, 4));
     }
 }

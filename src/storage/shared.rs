@@ -13,7 +13,7 @@ use super::cache::CacheBudget;
 use super::disk::{Disk, FatalHook, SystemDisk, abort_process};
 use super::idle_points::IdlePoints;
 use super::kv::{OpenStore, SledStore};
-use super::open_files::{OpenFiles, SparingDisk, is_out_of_files};
+use super::open_files::{OpenFiles, SparingDisk, Wait, alone, is_out_of_files};
 use super::remover::{PurgedTotals, Remover};
 use super::space::DiskSpace;
 use super::syncer::{Syncer, VolumeSync};
@@ -36,6 +36,7 @@ pub struct Storage {
     pub(super) remover: Arc<Remover>,
     pub(super) space: Arc<DiskSpace>,
     pub(super) open_files: Arc<OpenFiles>,
+    pub(super) wait: Wait,
 }
 
 /// How a [`Storage`] is made.
@@ -53,6 +54,8 @@ pub struct StorageOptions {
     pub reserve_bytes: u64,
     /// Puts files on the disk.
     pub disk: Arc<dyn Disk>,
+    /// Waits for descriptors and for space.
+    pub wait: Wait,
     /// Does what is done apart from those who ask for it; without, threads do.
     pub workers: Option<Arc<dyn Workers>>,
     /// Opens the key-value store.
@@ -74,6 +77,7 @@ impl Default for StorageOptions {
             volume: None,
             reserve_bytes: 512 << 20,
             disk: Arc::new(SystemDisk),
+            wait: alone(),
             workers: None,
             store: Arc::new(SledStore),
             fatal: abort_process(),
@@ -89,7 +93,8 @@ impl Storage {
         let space = DiskSpace::new(options.volume.as_deref(), options.reserve_bytes);
         let opened = options.volume.as_deref().and_then(open_volume);
         let volume = opened.as_ref().map(|(_, device)| *device);
-        let open_files = Arc::new(OpenFiles::new(options.open_segments_max));
+        let open_files =
+            Arc::new(OpenFiles::new(options.open_segments_max, Arc::clone(&options.wait)));
         let disk: Arc<dyn Disk> =
             Arc::new(SparingDisk { disk: options.disk, open_files: Arc::clone(&open_files) });
         let sync = opened.map(|(on, _)| -> VolumeSync {
@@ -106,6 +111,7 @@ impl Storage {
             background,
             disk,
             open_files,
+            wait: options.wait,
             store: options.store,
             fatal: options.fatal,
             clock: options.clock,

@@ -16,7 +16,7 @@ use twox_hash::XxHash3_128;
 use super::checkpoint::{Checkpoint, CheckpointFile};
 use super::frame::Item;
 use super::log::Chain;
-use super::open_files::OpenFiles;
+use super::open_files::{OpenFiles, alone};
 use super::retained::Retained;
 use super::segment::Segment;
 use super::walker::{Cursor, Located, Step, Walker};
@@ -152,7 +152,7 @@ impl Verifier {
         retained: Option<&Retained>,
     ) -> Result<Vec<Arc<Segment>>, LogError> {
         // Read one by one, through files of their own.
-        let open_files = Arc::new(OpenFiles::new(0));
+        let open_files = Arc::new(OpenFiles::new(0, alone()));
         let chain = Chain::load(dir, retained, self.checkpoint.as_ref(), &open_files)?;
         let is_in_doubt = match chain.check_rest(dir, &self.checkpoint, retained, None) {
             Ok(()) => true,

@@ -5,11 +5,16 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jackdaw_chaos::cluster::Cluster;
+use jackdaw_chaos::workload::client_config;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::retention::run;
@@ -62,11 +67,11 @@ pub(crate) fn open_files(cluster: &Cluster) -> (usize, usize) {
     (links.len(), of_segments.count())
 }
 
-fn segment_files(cluster: &Cluster) -> usize {
+fn segments_of(cluster: &Cluster) -> Vec<PathBuf> {
     let partitions = fs::read_dir(cluster.node(1).data_dir().join("partitions")).unwrap();
     let files = partitions.flat_map(|partition| fs::read_dir(partition.unwrap().path()).unwrap());
     let paths = files.map(|file| file.unwrap().path());
-    paths.filter(|path| path.extension().is_some_and(|extension| extension == "log")).count()
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect()
 }
 
 pub(crate) fn limit_to(cluster: &Cluster, current: u64) {
@@ -140,7 +145,7 @@ fn many_segments_are_served_with_few_descriptors() {
             send_all(&cluster.bootstrap(), "long", partition, &to_send(partition), &ONE_BY_ONE);
         assert!(offsets.into_iter().eq(0..RECORDS as i64));
     }
-    assert!(segment_files(&cluster) >= RECORDS * PARTITIONS as usize);
+    assert!(segments_of(&cluster).len() >= RECORDS * PARTITIONS as usize);
     read_everything(&consumers(&cluster));
     let (all, segments) = open_files(&cluster);
     // Some may have been in use when it was their turn to be closed.
@@ -161,7 +166,8 @@ fn many_segments_are_served_with_few_descriptors() {
     limit_to(&cluster, open_files(&cluster).0 as u64);
     read_everything(&connected);
     limit_to(&cluster, LIMIT);
-    // A connection takes the place of a segment where nothing else is left.
+    // A connection takes the place of a segment where nothing else is left, of which there are as many again.
+    read_everything(&connected);
     let others = take_the_rest(&cluster);
     read_everything(&[consumer(&cluster.bootstrap(), "readers", &[])]);
     drop((connected, others));
@@ -176,4 +182,100 @@ fn many_segments_are_served_with_few_descriptors() {
     cluster.wait_led("long", PATIENCE).unwrap();
     let got = read(&cluster.bootstrap(), "long", 0, &[]);
     assert_eq!(got.len(), RECORDS + 10);
+}
+
+/// What a node says that has waited a while.
+const WAITS: &str = "waiting for a file descriptor";
+const SHORTAGES: usize = 3;
+/// The offsets of what was acknowledged, in the order in which it was.
+#[derive(Default)]
+struct Offsets(Mutex<Vec<i64>>);
+
+impl ClientContext for Offsets {}
+
+impl ProducerContext for Offsets {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let message = result.as_ref().map_err(|(error, _)| error).unwrap();
+        self.0.lock().unwrap().push(message.offset());
+    }
+}
+
+/// Sends to a partition, over one connection, until it is told to stop; how many records there were.
+fn send_until(stop: &AtomicBool, bootstrap: &str, partition: i32) -> usize {
+    let mut config = client_config(bootstrap);
+    config.set("enable.idempotence", "true").set("queue.buffering.max.messages", "20");
+    let producer: BaseProducer<_> = config.create_with_context(Offsets::default()).unwrap();
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let Record { key, value, .. } = record(partition, sent);
+        let value = value.repeat(20);
+        let message = BaseRecord::to("rolls").partition(partition).key(&key).payload(&value);
+        match producer.send(message) {
+            Ok(()) => sent += 1,
+            Err(_) => drop(producer.poll(Duration::from_millis(20))),
+        }
+    }
+    producer.flush(PATIENCE).unwrap();
+    let offsets = std::mem::take(&mut *producer.context().0.lock().unwrap());
+    assert!(offsets.into_iter().eq(0..sent as i64));
+    sent
+}
+
+/// Whether it comes true in time.
+fn until(condition: impl Fn() -> bool) -> bool {
+    let begin = Instant::now();
+    while !condition() {
+        if begin.elapsed() > PATIENCE {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
+}
+
+/// What segments take on the disk.
+fn bytes_of_segments(cluster: &Cluster) -> u64 {
+    segments_of(cluster).iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum()
+}
+
+#[test]
+fn appends_rolls_and_syncs_wait_for_descriptors_and_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(1);
+    options.binary = limited(&folder);
+    let cluster = Cluster::start(&options, PATIENCE).unwrap();
+    let create = ["topic", "create", "rolls", "--partitions", "2"];
+    run(&cluster, &[&create[..], &["--config", "segment.bytes=1048576"]].concat());
+    cluster.wait_led("rolls", PATIENCE).unwrap();
+    let said = || fs::read_to_string(cluster.node(1).log_path()).unwrap().matches(WAITS).count();
+    let written = || bytes_of_segments(&cluster);
+    let (stop, bootstrap) = (AtomicBool::new(false), cluster.bootstrap());
+    let (sent, went_on): (Vec<usize>, bool) = std::thread::scope(|scope| {
+        let (stop, bootstrap) = (&stop, &bootstrap);
+        let senders =
+            [0, 1].map(|partition| scope.spawn(move || send_until(stop, bootstrap, partition)));
+        let went_on = (0..=SHORTAGES).all(|shortage| {
+            let (said_before, written_before) = (said(), written());
+            let goes_on = until(|| written() > written_before + (4 << 20));
+            if !goes_on || shortage == SHORTAGES {
+                return goes_on;
+            }
+            // Below what it has: there is none, whatever it closes.
+            limit_to(&cluster, 16);
+            let has_waited = until(|| said() > said_before);
+            limit_to(&cluster, LIMIT);
+            has_waited
+        });
+        stop.store(true, Ordering::Relaxed);
+        (senders.into_iter().map(|sender| sender.join().unwrap()).collect(), went_on)
+    });
+    assert!(went_on, "{}", cluster.node(1).log_tail());
+    for (partition, sent) in (0..).zip(sent) {
+        let got = read(&cluster.bootstrap(), "rolls", partition, &[]);
+        assert!(got.iter().map(|(offset, _)| *offset).eq(0..sent as i64), "{partition}: {sent}");
+        let keys = (0..sent).map(|n| record(partition, n).key);
+        assert!(got.into_iter().map(|(_, record)| record.key).eq(keys));
+    }
 }

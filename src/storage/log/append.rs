@@ -96,7 +96,7 @@ impl Log {
                 Ok(written) => rest = &rest[written..],
                 Err(error) => {
                     if rest.len() < planned.len() && inner.check_usable().is_ok() {
-                        inner.truncate_to(&mut writer, before)?;
+                        inner.take_back(&mut writer, before)?;
                     }
                     return Err(error);
                 }
@@ -130,7 +130,8 @@ impl Log {
             match attempt(self) {
                 Err(error) if error.may_pass() && !self.0.stopped.load(Ordering::Acquire) => {
                     tracing::warn!(%error, "a log waits");
-                    self.0.storage.space.wait(SPACE_WAIT);
+                    let storage = &self.0.storage;
+                    (storage.wait)(&mut || storage.space.wait(SPACE_WAIT));
                 }
                 outcome => return outcome,
             }
@@ -176,6 +177,13 @@ impl Log {
 }
 
 impl Inner {
+    /// Takes a part of an append back. Only a new start gets over it where that fails: whoever appends the same
+    /// again believes that it is not there.
+    fn take_back(&self, writer: &mut Writer, before: u64) -> Result<(), LogError> {
+        let taken_back = self.insist(|| self.truncate_to(writer, before));
+        taken_back.map_err(|error| self.failed("take back a part of an append in", error))
+    }
+
     /// Stamps and checks; also the index that the first entry gets.
     fn plan(&self, entries: &[LogEntry]) -> Result<(Vec<Planned>, u64), LogError> {
         let (end, term, last) = {

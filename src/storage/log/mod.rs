@@ -250,6 +250,11 @@ impl Inner {
         Ok(())
     }
 
+    /// Does what needs a descriptor, when there is one.
+    fn insist<T>(&self, attempt: impl FnMut() -> Result<T, LogError>) -> Result<T, LogError> {
+        self.storage.open_files.insist(attempt)
+    }
+
     /// A write or a sync failed: the process ends here, unless a test's hook returns.
     fn fail(&self, doing: &'static str, path: &Path, error: io::Error) -> LogError {
         self.note_failure(doing, path, &error);

@@ -141,7 +141,7 @@ impl Inner {
         let closed = covered.closed.iter().map(|(part, writes)| (&part.segment, *writes));
         let closed = closed.filter(|_| !mutant::is_on("closed-segment-not-synced"));
         for (segment, writes) in closed.chain([(&covered.segment, covered.writes)]) {
-            let file = segment.file()?;
+            let file = self.insist(|| segment.file())?;
             if let Err(error) = self.storage.disk.sync_data(&file) {
                 return Err(self.fail("sync", &segment.path, error));
             }

@@ -44,7 +44,8 @@ impl Inner {
         self.seal_closed()?;
         let (end, due) = self.find_end(&part, next_index)?;
         let segment = part.segment;
-        // Held from here on, with its index: once begun, this does not fail for want of a descriptor.
+        // Held from here on: once begun, this does not fail for want of a descriptor, and who needs one
+        // waits.
         let file = segment.file()?;
         let dropped = {
             let mut view = write(&self.view);
@@ -71,8 +72,9 @@ impl Inner {
             self.sync_dir(&self.dir)?;
         }
         let index = segment.index();
-        index
-            .truncate_from(end.position, Some(&Watched(self)))
+        self.storage
+            .open_files
+            .insist(|| index.truncate_from(end.position, Some(&Watched(self))))
             .map_err(|error| self.fail("sync", index.path(), error))?;
         let disk = &*self.storage.disk;
         disk.set_len(&file, end.position)
@@ -132,8 +134,10 @@ impl Inner {
         if !file.may_say_more_than(end.next_index) {
             return Ok(());
         }
-        let stored = self.storage.open_files.open(|| file.read());
-        let Some(stored) = stored.map_err(LogError::io("read", &self.dir))? else {
+        let stored = self.storage.open_files.insist(|| file.read());
+        let Some(stored) =
+            stored.map_err(|error| self.fail("read the checkpoint in", &self.dir, error))?
+        else {
             return Ok(());
         };
         let point = Checkpoint {
