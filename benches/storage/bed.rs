@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jackdaw::model::batch_builder::BatchBuilder;
@@ -68,6 +70,29 @@ pub(crate) fn batch(bytes: usize, time: i64) -> Bytes {
 pub(crate) fn entry(index: u64, batch: &Bytes) -> LogEntry {
     let body = if index == 0 { EntryBody::Blank } else { EntryBody::Produced(batch.clone()) };
     LogEntry::new(1, index, body)
+}
+
+/// So many syncs in a row that take no longer: the disk has done what was left to it.
+const SETTLED_SYNCS: usize = 200;
+const SETTLED: Duration = Duration::from_millis(5);
+const SETTLING_MAX: Duration = Duration::from_secs(60);
+
+/// Waits until the disk has done what earlier scenarios left to it: the system discards the blocks of deleted files
+/// behind everybody's back, and syncs wait for that.
+pub(crate) fn settle() {
+    let (file, begun) = (tempfile::tempfile_in(folder()).unwrap(), Instant::now());
+    file.write_all_at(&[1; 4096], 0).unwrap();
+    let mut quick = 0;
+    while quick < SETTLED_SYNCS {
+        if begun.elapsed() > SETTLING_MAX {
+            eprintln!("the disk is busy: of {SETTLED_SYNCS} syncs some take more than {SETTLED:?}");
+            return;
+        }
+        let at = Instant::now();
+        file.write_all_at(&[1; 4096], 0).unwrap();
+        file.sync_data().unwrap();
+        quick = if at.elapsed() < SETTLED { quick + 1 } else { 0 };
+    }
 }
 
 /// Waits until what was appended is on the disk.

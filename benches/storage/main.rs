@@ -49,6 +49,7 @@ fn main() {
     }
     for (name, what, run) in SCENARIOS {
         if wanted.is_empty() || wanted.iter().any(|w| w == name) {
+            bed::settle();
             report.begin(name, what);
             run(&mut report);
         }
