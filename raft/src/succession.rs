@@ -67,13 +67,6 @@ struct Candidacy {
     pace: Pace,
 }
 
-impl Candidacy {
-    /// Whether it is this node's turn before that of others, or theirs has passed long ago.
-    fn is_pressing(&self, now: Instant) -> bool {
-        self.turn == 0 || now >= self.orphan.stand + HELD_BACK_MAX
-    }
-}
-
 impl Succession {
     /// Runs until the node stops.
     pub(crate) async fn run(self) {
@@ -109,6 +102,8 @@ impl Succession {
             }
             if status.is_leader {
                 watches.insert(id, Watch::Led);
+                // Who asked before this one led bears upon no later election.
+                group.take_rival();
                 if self.leaderships.is_outdated(id, status.term) {
                     // Somebody leads a later term: whoever is asked to confirm this one says so.
                     tokio::spawn(async move { group.beat().await });
@@ -134,34 +129,41 @@ impl Succession {
                 (Watch::Orphan(orphan), step) => {
                     under_way += usize::from(orphan.is_under_way(Instant::now()));
                     if step == Step::Release {
-                        let (leaderships, followed) =
-                            (self.leaderships.clone(), Followed::of(&status));
-                        // Not awaited: a group waits for its disk, and the others must not.
-                        tokio::spawn(async move { release(&leaderships, &group, followed).await });
+                        self.let_vote(group.clone(), Followed::of(&status));
                     }
                 }
                 (Watch::Led, _) => {}
             }
             watches.insert(id, watch);
         }
-        let (now, due) = (Instant::now(), due_to_stand.len());
-        let own = due_to_stand.iter().filter(|candidacy| candidacy.turn == 0).count();
-        if own + under_way >= MANY {
-            due_to_stand.retain(|candidacy| candidacy.is_pressing(now));
-        }
+        let now = Instant::now();
         due_to_stand.sort_by_key(|candidacy| candidacy.orphan.stand);
-        due_to_stand.truncate(UNDER_WAY_MAX.saturating_sub(under_way));
-        if due_to_stand.len() < due {
-            // The rest is looked at again when some of these have ended.
-            next = Some(earlier(next, now + LOOK_PAUSE));
-        }
+        let own = due_to_stand.iter().filter(|candidacy| candidacy.turn == 0).count();
+        let is_busy = own + under_way >= MANY;
+        let mut may_begin = UNDER_WAY_MAX.saturating_sub(under_way);
         for Candidacy { group, followed, mut orphan, turn, pace } in due_to_stand {
-            orphan.stands(pace, turn, Instant::now());
-            next = Some(earlier(next, orphan.stand));
+            let is_pressing = turn == 0 || now >= orphan.stand + HELD_BACK_MAX;
+            if may_begin > 0 && (is_pressing || !is_busy) {
+                may_begin -= 1;
+                orphan.stands(pace, turn, now);
+                next = Some(earlier(next, orphan.stand));
+                tokio::spawn(stand(self.leaderships.clone(), group.clone(), followed));
+            } else {
+                // It is looked at again when some of the others have ended; until then it may vote.
+                next = Some(earlier(next, now + LOOK_PAUSE));
+                if orphan.take_release(now) {
+                    self.let_vote(group.clone(), followed);
+                }
+            }
             watches.insert(group.id(), Watch::Orphan(orphan));
-            tokio::spawn(stand(self.leaderships.clone(), group, followed));
         }
         next
+    }
+
+    /// Not awaited: a group waits for its disk, and the others must not.
+    fn let_vote(&self, group: Group, followed: Followed) {
+        let leaderships = self.leaderships.clone();
+        tokio::spawn(async move { release(&leaderships, &group, followed).await });
     }
 }
 

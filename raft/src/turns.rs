@@ -69,12 +69,19 @@ impl Orphan {
     fn heed(&mut self, rival: Rival, pace: Pace, now: Instant) {
         match rival {
             Rival::Fit => self.stand = self.stand.max(now + pace.retry),
+            // This one's own election is no worse than another of it.
+            Rival::Behind if self.is_under_way(now) => {}
             Rival::Behind => {
                 // Not before anybody may.
                 let soonest = self.release.map_or(now, |release| release.max(now));
                 (self.stand, self.is_next) = (self.stand.min(soonest), true);
             }
         }
+    }
+
+    /// Whether voters may vote from now on: said once.
+    pub(crate) fn take_release(&mut self, now: Instant) -> bool {
+        self.release.take_if(|release| now >= *release).is_some()
     }
 
     /// This node stands now; when it would again.
@@ -207,10 +214,7 @@ pub(crate) fn decide(
         let turn = if orphan.is_next { 0 } else { turn };
         return (Watch::Orphan(orphan), Step::Stand { turn }, None);
     }
-    let step = match orphan.release.take_if(|release| now >= *release) {
-        Some(_) => Step::Release,
-        None => Step::Nothing,
-    };
+    let step = if orphan.take_release(now) { Step::Release } else { Step::Nothing };
     let due = turn.map(|_| orphan.release.unwrap_or(orphan.stand));
     (Watch::Orphan(orphan), step, due)
 }

@@ -198,7 +198,7 @@ impl LogPort for PartitionLog {
             let first = entries.first().map(|entry| entry.id.index);
             let bytes = entries.iter().map(LogEntry::bytes).sum();
             if self.log.has_to_sync(bytes) {
-                blocking(|| self.log.make_way(bytes))?;
+                blocking(|| self.log.patiently(|log| log.make_way(bytes)))?;
             }
             if self.append_run(&mut entries)? {
                 voided_from = voided_from.or(first);

@@ -32,7 +32,7 @@ use memmap2::{MmapMut, MmapOptions};
 use super::disk::Disk;
 use super::frame::take;
 use super::locks::{read, write};
-use super::open_files::OpenFiles;
+use super::open_files::{OpenFiles, is_out_of_files};
 use super::segment_head::SegmentHead;
 use crate::model::{Offset, Timestamp};
 
@@ -363,7 +363,8 @@ impl Index {
             Err(error) => {
                 // Without blocks behind it, a store into the map would kill the process (SIGBUS).
                 tracing::warn!(%error, path = %self.path.display(), "cannot grow the index");
-                state.full = true;
+                // One that lacked a descriptor is tried again.
+                state.full = !is_out_of_files(&error);
                 false
             }
         }

@@ -8,8 +8,8 @@
 //! Kafka keeps every segment open and asks for a higher limit. Here a use costs one flag of its own, and
 //! the queue is locked only to open.
 //!
-//! **Invariant:** a change that has begun does not fail for want of a descriptor: whoever makes it waits
-//! ([`OpenFiles::insist`]). Who only reads is told.
+//! **Invariant:** a change that is half done does not fail for want of a descriptor: whoever makes it waits
+//! ([`OpenFiles::insist`]). Everybody else is told, and tries again without a lock.
 //! **Invariant:** what is in use, or holds what no sync has confirmed, is not closed: a failed write is
 //! told to descriptors that were open at the time.
 //! Deliberately elsewhere: what is closed and how it is opened again ([`SegmentFiles`]).
@@ -188,7 +188,7 @@ pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// A disk that has a descriptor in the end: it changes what may be half changed by then.
+/// A disk for which segments are closed where it has no descriptor left.
 pub(super) struct SparingDisk {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) open_files: Arc<OpenFiles>,
@@ -200,16 +200,16 @@ impl Disk for SparingDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        self.open_files.insist(|| self.disk.create(path))
+        self.open_files.open(|| self.disk.create(path))
     }
 
     fn open_or_create(&self, path: &Path) -> io::Result<File> {
-        self.open_files.insist(|| self.disk.open_or_create(path))
+        self.open_files.open(|| self.disk.open_or_create(path))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         // Without a descriptor nothing was synced yet: this is no second attempt at a failed sync.
-        self.open_files.insist(|| self.disk.sync_dir(dir))
+        self.open_files.open(|| self.disk.sync_dir(dir))
     }
 }
 

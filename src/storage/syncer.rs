@@ -27,8 +27,8 @@ pub type SyncDone = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// Puts a whole volume on the disk.
 pub(super) type VolumeSync = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
-/// Takes in how the sync of the volume ended that covers a target.
-pub(super) type Finish<'a> = Box<dyn FnOnce(&io::Result<()>) -> io::Result<()> + 'a>;
+/// Takes in how the sync of the volume ended that covers a target; `None` where the target is to be synced by itself.
+pub(super) type Finish<'a> = Box<dyn FnOnce(&io::Result<()>) -> Option<io::Result<()>> + 'a>;
 
 /// Something whose bytes are put on the disk as a whole.
 pub(super) trait SyncTarget: Send + Sync + 'static {
@@ -45,7 +45,7 @@ pub(super) trait SyncTarget: Send + Sync + 'static {
 
     /// Notes what a sync of the volume that begins after this call covers.
     fn begin_on_volume(&self) -> Finish<'_> {
-        Box::new(|_| self.sync_now())
+        Box::new(|_| Some(self.sync_now()))
     }
 }
 
@@ -251,15 +251,23 @@ impl Queue {
         let started = Instant::now();
         let result = self.volume.as_ref().map_or(Ok(()), |sync| sync());
         lock(&self.state).choice.note_volume(started.elapsed(), targets.len());
-        for (waiting, finish) in begun {
-            answer(waiting, &finish(&result));
+        let mut alone = Vec::new();
+        for ((waiting, finish), target) in begun.into_iter().zip(&targets) {
+            match finish(&result) {
+                Some(result) => answer(waiting, &result),
+                None => alone.push((waiting, Arc::clone(target))),
+            }
         }
-        for target in targets {
-            self.put_back(target);
+        for target in targets.iter().filter(|t| !alone.iter().any(|(_, a)| Arc::ptr_eq(a, t))) {
+            self.put_back(Arc::clone(target));
         }
         // Only now: what those who were told have asked for since is queued, and shares the next.
         lock(&self.state).volume_runs = false;
         self.work.notify_all();
+        for (waiting, target) in alone {
+            answer(waiting, &target.sync_now());
+            self.put_back(target);
+        }
     }
 
     /// Queues a target again that was asked for meanwhile.

@@ -184,8 +184,8 @@ fn many_segments_are_served_with_few_descriptors() {
     assert_eq!(got.len(), RECORDS + 10);
 }
 
-/// What a node says that has waited a while.
-const WAITS: &str = "waiting for a file descriptor";
+/// What a node says whose logs wait.
+const WAITS: &str = "a log waits";
 const SHORTAGES: usize = 3;
 /// The offsets of what was acknowledged, in the order in which it was.
 #[derive(Default)]

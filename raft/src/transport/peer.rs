@@ -180,7 +180,8 @@ impl Peer {
         if now.saturating_sub(before) > micros(self.grace) {
             self.heard_us.store(now, Ordering::Relaxed);
         }
-        self.listened_us.store(now, Ordering::Relaxed);
+        // Behind what it excuses.
+        self.listened_us.store(now, Ordering::Release);
     }
 
     /// Nobody listens at its address: whoever was heard there is gone. Whether that is news.
@@ -226,7 +227,7 @@ impl Peer {
 
     /// Whether nothing was heard for `dead` while this node listened.
     fn silent_for(&self, dead: Duration) -> bool {
-        let listened = self.listened_us.load(Ordering::Relaxed).saturating_add(micros(self.grace));
+        let listened = self.listened_us.load(Ordering::Acquire).saturating_add(micros(self.grace));
         let heard = self.heard_us.load(Ordering::Relaxed);
         self.clock_us().min(listened).saturating_sub(heard) >= micros(dead)
     }

@@ -126,16 +126,7 @@ impl Log {
         &self,
         attempt: impl Fn(&Self) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
-        loop {
-            match attempt(self) {
-                Err(error) if error.may_pass() && !self.0.stopped.load(Ordering::Acquire) => {
-                    tracing::warn!(%error, "a log waits");
-                    let storage = &self.0.storage;
-                    (storage.wait)(&mut || storage.space.wait(SPACE_WAIT));
-                }
-                outcome => return outcome,
-            }
-        }
+        self.0.patiently(|| attempt(self))
     }
 
     /// Appends what is to free space: on a full disk the ballast is given up
@@ -177,6 +168,22 @@ impl Log {
 }
 
 impl Inner {
+    /// As [`Log::patiently`].
+    pub(super) fn patiently<T>(
+        &self,
+        attempt: impl Fn() -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        loop {
+            match attempt() {
+                Err(error) if error.may_pass() && !self.stopped.load(Ordering::Acquire) => {
+                    tracing::warn!(%error, "a log waits");
+                    (self.storage.wait)(&mut || self.storage.space.wait(SPACE_WAIT));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Takes a part of an append back. Only a new start gets over it where that fails: whoever appends the same
     /// again believes that it is not there.
     fn take_back(&self, writer: &mut Writer, before: u64) -> Result<(), LogError> {

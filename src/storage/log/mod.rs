@@ -76,6 +76,7 @@ use super::cache::EntryCache;
 use super::checkpoint::CheckpointFile;
 use super::error::{is_full, may_pass};
 use super::locks::read;
+use super::open_files::is_out_of_files;
 use super::syncer::SyncTicket;
 use super::{Disk, EntryId, LogError, LogIdentity, LogOptions, ReadWatch, RollLimits, Storage};
 use crate::model::{LeaderEpoch, Offset};
@@ -232,12 +233,44 @@ impl Disk for Watched<'_> {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let result = self.below().sync_dir(dir);
-        result.inspect_err(|error| self.0.note_failure("sync", dir, error))
+        result.inspect_err(|error| {
+            // Without a descriptor nothing was synced.
+            if !is_out_of_files(error) {
+                self.0.note_failure("sync", dir, error);
+            }
+        })
     }
 
     fn sync_volume(&self, on: &File) -> io::Result<()> {
         let result = self.below().sync_volume(on);
         result.inspect_err(|error| self.0.note_failure("sync the volume of", &self.0.dir, error))
+    }
+}
+
+/// The same, for a change that is half done: it has a descriptor in the end.
+struct HalfWay<'a>(Watched<'a>);
+
+impl HalfWay<'_> {
+    fn insist<T>(&self, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.0.0.storage.open_files.insist(attempt)
+    }
+}
+
+impl Disk for HalfWay<'_> {
+    fn below(&self) -> &dyn Disk {
+        &self.0
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.insist(|| self.below().create(path))
+    }
+
+    fn open_or_create(&self, path: &Path) -> io::Result<File> {
+        self.insist(|| self.below().open_or_create(path))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.insist(|| self.below().sync_dir(dir))
     }
 }
 
@@ -259,6 +292,14 @@ impl Inner {
     fn fail(&self, doing: &'static str, path: &Path, error: io::Error) -> LogError {
         self.note_failure(doing, path, &error);
         LogError::Io { doing, path: path.to_owned(), source: error }
+    }
+
+    /// The same, but for want of a descriptor: then nothing was done.
+    fn fail_if_done(&self, doing: &'static str, path: &Path, error: io::Error) -> LogError {
+        if is_out_of_files(&error) {
+            return LogError::Io { doing, path: path.to_owned(), source: error };
+        }
+        self.fail(doing, path, error)
     }
 
     fn note_failure(&self, doing: &'static str, path: &Path, error: &io::Error) {

@@ -17,7 +17,7 @@ use crate::storage::{EntryId, LogError};
 
 use super::append::Writer;
 use super::sealed_times::SealedTimes;
-use super::{Inner, Log, Watched};
+use super::{HalfWay, Inner, Log, Watched};
 
 impl Log {
     /// Forgets every entry up to and including `upto`; the start offset moves to the first record
@@ -113,6 +113,7 @@ impl Inner {
         self.settle()?;
         let doing = "replace the retained mark in";
         mark(true).write(&self.dir, disk).map_err(|error| self.refused_or_failed(doing, error))?;
+        let disk = &HalfWay(Watched(self));
         // From here to the second mark a crash makes `open` finish the reset, and so would going on
         // after an error: only a new start gets over one.
         self.clean_mark

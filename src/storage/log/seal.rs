@@ -96,7 +96,7 @@ impl Inner {
                 // By another sync. Its name may be a compacted one's by now.
                 continue;
             }
-            let file = self.insist(|| segment.file())?;
+            let file = segment.file()?;
             let len = file.metadata().map_err(LogError::io("inspect", &segment.path))?.len();
             if len != end.position {
                 self.storage

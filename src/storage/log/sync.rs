@@ -13,6 +13,7 @@ use crate::model::{Offset, Timestamp};
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::idle_points::PointKeeper;
 use crate::storage::locks::{lock, read};
+use crate::storage::open_files::Scarcity as _;
 use crate::storage::retained::Retained;
 use crate::storage::syncer::{Finish, SyncDone, SyncTarget, SyncTicket};
 use crate::storage::{EntryId, LogError};
@@ -141,7 +142,7 @@ impl Inner {
         let closed = covered.closed.iter().map(|(part, writes)| (&part.segment, *writes));
         let closed = closed.filter(|_| !mutant::is_on("closed-segment-not-synced"));
         for (segment, writes) in closed.chain([(&covered.segment, covered.writes)]) {
-            let file = self.insist(|| segment.file())?;
+            let file = segment.file()?;
             if let Err(error) = self.storage.disk.sync_data(&file) {
                 return Err(self.fail("sync", &segment.path, error));
             }
@@ -229,11 +230,11 @@ impl Inner {
         }
         Retained::write_again(&self.dir, &Watched(self))
             .map(Some)
-            .map_err(|error| self.fail("write the retained mark in", &self.dir, error))
+            .map_err(|error| self.fail_if_done("write the retained mark in", &self.dir, error))
     }
 
     pub(super) fn sync_dir(&self, dir: &Path) -> Result<(), LogError> {
-        self.storage.disk.sync_dir(dir).map_err(|error| self.fail("sync", dir, error))
+        self.storage.disk.sync_dir(dir).map_err(|error| self.fail_if_done("sync", dir, error))
     }
 
     /// Writes the recovery point if the last one lies some time or many bytes back: with many small
@@ -288,7 +289,8 @@ impl SyncTarget for Inner {
     }
 
     fn sync_now(&self) -> io::Result<()> {
-        Ok(self.sync_if(|| true)?)
+        // Who waits for it can only be told that it is on the disk, or that it never will be.
+        Ok(self.patiently(|| self.sync_if(|| true))?)
     }
 
     fn is_on_volume(&self) -> bool {
@@ -301,23 +303,34 @@ impl SyncTarget for Inner {
             self.write_mark_again()?;
             Ok(covered)
         });
-        Box::new(move |result| {
-            self.check_usable()?;
-            let _noting = lock(&self.noting);
-            if lock(&self.sync).closed {
-                return Ok(());
-            }
-            let covered = covered?;
-            if let Err(error) = result {
-                let error = io::Error::new(error.kind(), error.to_string());
-                return Err(self.fail("sync the volume of", &self.dir, error).into());
-            }
-            lock(&self.sync).unsettled = false;
-            self.finish_sealing(&covered)?;
-            self.note_synced(&covered);
-            self.write_checkpoint_if_due();
-            Ok(())
+        Box::new(move |result| match covered {
+            Err(error) if error.is_out_of_files() && result.is_ok() => None,
+            covered => Some(self.end_on_volume(covered, result).map_err(io::Error::from)),
         })
+    }
+}
+
+impl Inner {
+    fn end_on_volume(
+        &self,
+        covered: Result<Covered, LogError>,
+        result: &io::Result<()>,
+    ) -> Result<(), LogError> {
+        self.check_usable()?;
+        let _noting = lock(&self.noting);
+        if lock(&self.sync).closed {
+            return Ok(());
+        }
+        if let Err(error) = result {
+            let error = io::Error::new(error.kind(), error.to_string());
+            return Err(self.fail("sync the volume of", &self.dir, error));
+        }
+        let covered = covered?;
+        lock(&self.sync).unsettled = false;
+        self.finish_sealing(&covered)?;
+        self.note_synced(&covered);
+        self.write_checkpoint_if_due();
+        Ok(())
     }
 }
 

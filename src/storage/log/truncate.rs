@@ -11,17 +11,17 @@
 use std::sync::Arc;
 
 use crate::model::mutant;
-use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::locks::{lock, read, write};
 use crate::storage::segment::{End, IndexDue, Segment};
 use crate::storage::walker::Step;
+use crate::storage::{Disk as _, LogError};
 
 use super::append::Writer;
 use super::output::Output;
 use super::sync::DurableEnd;
 use super::view::{Part, View};
-use super::{Inner, Log, Watched};
+use super::{HalfWay, Inner, Log, Watched};
 
 impl Log {
     /// Removes every entry after `last`, or all when `None`. On disk on return. Removes nothing where
@@ -65,11 +65,12 @@ impl Inner {
             self.cache.truncate_from(next_index);
         }
         segment.slice_ends.forget_behind(end.position);
-        self.lower_checkpoint(&segment, &end)?;
+        let half_way = &HalfWay(Watched(self));
+        self.lower_checkpoint(&segment, &end, half_way)?;
         for later in dropped.iter().rev() {
             later.delete(&Watched(self)).map_err(|e| self.failed("delete", e))?;
             // Names reach the disk in any order: without this the next one down could be gone alone.
-            self.sync_dir(&self.dir)?;
+            half_way.sync_dir(&self.dir).map_err(|error| self.fail("sync", &self.dir, error))?;
         }
         let index = segment.index();
         self.storage
@@ -81,7 +82,7 @@ impl Inner {
             .map_err(|error| self.fail("cut", &segment.path, error))?;
         disk.sync_data(&file).map_err(|error| self.fail("sync", &segment.path, error))?;
         // A new log's own name is not on the disk before its first sync, which this may be.
-        self.settle()?;
+        self.insist(|| self.settle())?;
         segment.set_sealed_len(None);
         segment.set_frames(due.frames);
         writer.set_allocated(end.position);
@@ -129,12 +130,17 @@ impl Inner {
     }
 
     /// After the generation has changed, so that a sync that runs cannot raise it again.
-    fn lower_checkpoint(&self, segment: &Arc<Segment>, end: &End) -> Result<(), LogError> {
+    fn lower_checkpoint(
+        &self,
+        segment: &Arc<Segment>,
+        end: &End,
+        disk: &HalfWay<'_>,
+    ) -> Result<(), LogError> {
         let mut file = lock(&self.checkpoint);
         if !file.may_say_more_than(end.next_index) {
             return Ok(());
         }
-        let stored = self.storage.open_files.insist(|| file.read());
+        let stored = disk.insist(|| file.read());
         let Some(stored) =
             stored.map_err(|error| self.fail("read the checkpoint in", &self.dir, error))?
         else {
@@ -151,7 +157,7 @@ impl Inner {
         };
         // One that says less stays as it is: behind it nothing need be durable.
         let point = if stored.next_index <= end.next_index { stored } else { point };
-        file.write_durably(&Checkpoint { clean: false, ..point }, &Watched(self))
+        file.write_durably(&Checkpoint { clean: false, ..point }, disk)
             .map_err(|error| self.fail("sync the checkpoint in", &self.dir, error))
     }
 

@@ -19,6 +19,7 @@ use crate::storage::LogError;
 use crate::storage::durable_file::replace_file;
 use crate::storage::frame::take;
 use crate::storage::locks::lock;
+use crate::storage::open_files::is_out_of_files;
 
 const FILE_NAME: &str = "cleaned";
 const BYTES: usize = 20;
@@ -39,10 +40,17 @@ impl CleanMark {
     /// The first dirty offset; 0 where nothing says so.
     pub(super) fn get(&self) -> Offset {
         let mut known = lock(&self.known);
-        *known.get_or_insert_with(|| {
-            let bytes = std::fs::read(&self.path).unwrap_or_default();
-            decode(&bytes).unwrap_or(Offset::ZERO)
-        })
+        if let Some(known) = *known {
+            return known;
+        }
+        match std::fs::read(&self.path) {
+            // It is looked for again.
+            Err(error) if is_out_of_files(&error) => Offset::ZERO,
+            read => {
+                let marked = decode(&read.unwrap_or_default()).unwrap_or(Offset::ZERO);
+                *known.insert(marked)
+            }
+        }
     }
 
     pub(super) fn set(&self, end: Offset, disk: &dyn Disk) -> std::io::Result<()> {
