@@ -214,7 +214,9 @@ fn send_until(stop: &AtomicBool, bootstrap: &str, partition: i32) -> usize {
         let message = BaseRecord::to("rolls").partition(partition).key(&key).payload(&value);
         match producer.send(message) {
             Ok(()) => sent += 1,
-            Err(_) => drop(producer.poll(Duration::from_millis(20))),
+            Err(_) => {
+                producer.poll(Duration::from_millis(20));
+            }
         }
     }
     producer.flush(PATIENCE).unwrap();
