@@ -128,19 +128,25 @@ fn newest(bytes: &[u8]) -> Option<(u64, Retained)> {
 
 /// Whether it had to fill the file.
 fn reserve(file: &File, disk: &dyn Disk) -> io::Result<bool> {
-    let is_short = file.metadata()?.len() < FILE_BYTES as u64;
+    let is_short = is_short(file)?;
     if is_short {
         disk.write_bytes_at(file, &[0; FILE_BYTES], 0)?;
     }
     Ok(is_short)
 }
 
+fn is_short(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.len() < FILE_BYTES as u64)
+}
+
 /// Opens the file, made with both slots empty if it was not there.
 fn open(dir: &Path, disk: &dyn Disk) -> io::Result<File> {
     let file = disk.open_or_create(&dir.join(FILE_NAME))?;
-    if reserve(&file, disk)? {
-        disk.sync_data(&file)?;
+    if is_short(&file)? {
+        // First, since it can lack a descriptor and be tried again: one that is filled has its name on the disk.
         disk.sync_dir(dir)?;
+        reserve(&file, disk)?;
+        disk.sync_data(&file)?;
     }
     Ok(file)
 }
