@@ -47,7 +47,7 @@ fn is_all(partition: i32, read: impl IntoIterator<Item = (i64, Record)>) -> bool
 }
 
 /// A script that starts the binary with a low limit, under the binary's process id.
-pub(crate) fn limited(folder: &tempfile::TempDir) -> PathBuf {
+fn limited(folder: &tempfile::TempDir) -> PathBuf {
     let path = folder.path().join("jackdaw-limited");
     let script = format!("#!/bin/sh\nulimit -n {LIMIT}\nexec '{}' \"$@\"\n", binary().display());
     // Not written from here: what another test starts meanwhile would hold it open for a moment, and a
@@ -56,6 +56,15 @@ pub(crate) fn limited(folder: &tempfile::TempDir) -> PathBuf {
     let written = Command::new("sh").args(["-c", write]).arg(&path).arg(script).status();
     assert!(written.unwrap().success());
     path
+}
+
+/// A cluster of one node with a low limit, and the folder that its script is in.
+pub(crate) fn limited_node() -> (tempfile::TempDir, Cluster) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(1);
+    options.binary = limited(&folder);
+    let cluster = Cluster::start(&options, PATIENCE).unwrap();
+    (folder, cluster)
 }
 
 /// The files that the node has open: all, and those of segments.
@@ -132,10 +141,7 @@ fn read_everything(consumers: &[BaseConsumer]) {
 
 #[test]
 fn many_segments_are_served_with_few_descriptors() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut options = options(1);
-    options.binary = limited(&folder);
-    let mut cluster = Cluster::start(&options, PATIENCE).unwrap();
+    let (_folder, mut cluster) = limited_node();
     let partitions = PARTITIONS.to_string();
     let create = ["topic", "create", "long", "--partitions", &partitions];
     run(&cluster, &[&create[..], &["--config", "segment.ms=100"]].concat());
@@ -244,10 +250,7 @@ fn bytes_of_segments(cluster: &Cluster) -> u64 {
 
 #[test]
 fn appends_rolls_and_syncs_wait_for_descriptors_and_go_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut options = options(1);
-    options.binary = limited(&folder);
-    let cluster = Cluster::start(&options, PATIENCE).unwrap();
+    let (_folder, cluster) = limited_node();
     let create = ["topic", "create", "rolls", "--partitions", "2"];
     run(&cluster, &[&create[..], &["--config", "segment.bytes=1048576"]].concat());
     cluster.wait_led("rolls", PATIENCE).unwrap();

@@ -2,20 +2,16 @@
 
 use std::time::Duration;
 
-use jackdaw_chaos::cluster::Cluster;
 use jackdaw_chaos::workload::client_config;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
-use super::few_descriptors::{LIMIT, limit_to, limited, open_files};
-use super::support::{PATIENCE, options, records, send_all};
+use super::few_descriptors::{LIMIT, limit_to, limited_node, open_files};
+use super::support::{records, send_all};
 
 #[test]
 fn a_topic_made_without_a_descriptor_left_is_served_once_there_are_some() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut options = options(1);
-    options.binary = limited(&folder);
-    let cluster = Cluster::start(&options, PATIENCE).unwrap();
+    let (_folder, cluster) = limited_node();
     let client: AdminClient<DefaultClientContext> =
         client_config(&cluster.bootstrap()).create().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

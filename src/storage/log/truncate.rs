@@ -73,8 +73,7 @@ impl Inner {
             half_way.sync_dir(&self.dir).map_err(|error| self.fail("sync", &self.dir, error))?;
         }
         let index = segment.index();
-        self.storage
-            .open_files
+        half_way
             .insist(|| index.truncate_from(end.position, Some(&Watched(self))))
             .map_err(|error| self.fail("sync", index.path(), error))?;
         let disk = &*self.storage.disk;
