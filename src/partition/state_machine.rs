@@ -191,6 +191,23 @@ impl PartitionMachine {
         Ok(())
     }
 
+    /// Begins anew behind `snapshot`.
+    fn install(&self, snapshot: &PartitionSnapshot) -> Result<(), LogError> {
+        let LogId { term, index } = snapshot.last;
+        let mut applied = lock(&self.applied);
+        let mut producers = lock(&self.producers);
+        self.keep(snapshot.clone())?;
+        // A log that holds the snapshot's last entry keeps what is behind it.
+        if self.log.term_of(index) != Some(term) {
+            self.log.reset(EntryId { term, index }, snapshot.start_offset)?;
+        }
+        *applied = (Some(snapshot.last), snapshot.membership.clone());
+        *producers = snapshot.producers.clone();
+        raise(&self.high_watermark, snapshot.start_offset);
+        self.first_index.fetch_max(snapshot.next_index(), Ordering::AcqRel);
+        Ok(())
+    }
+
     fn present(&self) -> Option<Snapshot> {
         lock(&self.snapshot).as_ref().map(|snapshot| snapshot.to_raft(self.log.identity()))
     }
@@ -259,18 +276,8 @@ impl StateMachine for PartitionMachine {
     fn install_snapshot(&self, snapshot: Snapshot) -> io::Result<()> {
         let snapshot = PartitionSnapshot::decode(&snapshot.bytes, self.log.identity())
             .map_err(io::Error::other)?;
-        let LogId { term, index } = snapshot.last;
-        let mut applied = lock(&self.applied);
-        let mut producers = lock(&self.producers);
-        self.keep(snapshot.clone())?;
-        // A log that holds the snapshot's last entry keeps what is behind it.
-        if self.log.term_of(index) != Some(term) {
-            self.log.reset(EntryId { term, index }, snapshot.start_offset)?;
-        }
-        *applied = (Some(snapshot.last), snapshot.membership.clone());
-        *producers = snapshot.producers.clone();
-        raise(&self.high_watermark, snapshot.start_offset);
-        self.first_index.fetch_max(snapshot.next_index(), Ordering::AcqRel);
+        // An attempt that fails leaves what a crash would: the next one goes on from there.
+        self.log.patiently(|_| self.install(&snapshot))?;
         tracing::info!(
             dir = %self.log.dir().display(),
             start_offset = %snapshot.start_offset,

@@ -104,7 +104,12 @@ impl Storage {
         let background = Arc::new(Background::new(options.workers.clone()));
         Self {
             idle_points: Arc::new(IdlePoints::new(sync.clone(), Arc::clone(&background))),
-            syncer: Syncer::new(options.sync_threads_max, sync, options.workers),
+            syncer: Syncer::new(
+                options.sync_threads_max,
+                sync,
+                options.workers,
+                Arc::clone(&background),
+            ),
             volume,
             cache: Arc::new(CacheBudget::new(options.cache_bytes_max)),
             remover: Arc::new(Remover::new(Arc::clone(&disk), Arc::clone(&background))),

@@ -4,6 +4,7 @@
 //! ask ─► waiting ─┬─ idle: queued ─► a thread takes one target and all its waiting, syncs, answers
 //!                 │                  or all targets of the volume at once, where that is cheaper
 //!                 └─ a sync of the same target runs: queued again when it ends
+//! not yet, for want of a descriptor ─► first in waiting again ─ a while later ─► queued
 //! ```
 //!
 //! **Invariant:** a target is synced by one thread at a time, several targets in parallel.
@@ -14,11 +15,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::background::Background;
 use super::locks::lock;
 use super::sync_choice::SyncChoice;
 use super::workers::Workers;
+
+/// Between two attempts to sync a target: nobody tells when what it lacked is there again.
+const PUT_OFF: Duration = Duration::from_secs(1);
 
 /// Called once, on a sync thread, when what it waited for is on disk, or with the error. It must
 /// not block: others wait on the same thread.
@@ -27,16 +32,20 @@ pub type SyncDone = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// Puts a whole volume on the disk.
 pub(super) type VolumeSync = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
-/// Takes in how the sync of the volume ended that covers a target; `None` where the target is to be synced by itself.
-pub(super) type Finish<'a> = Box<dyn FnOnce(&io::Result<()>) -> Option<io::Result<()>> + 'a>;
+/// How a sync of a target ended; `None` where it was not synced for want of what will be there later.
+pub(super) type Ended = Option<io::Result<()>>;
+
+/// Takes in how the sync of the volume ended that covers a target.
+pub(super) type Finish<'a> = Box<dyn FnOnce(&io::Result<()>) -> Ended + 'a>;
 
 /// Something whose bytes are put on the disk as a whole.
 pub(super) trait SyncTarget: Send + Sync + 'static {
     /// Its place in the queue.
     fn ticket(&self) -> &SyncTicket;
 
-    /// Puts on the disk what was written before the call.
-    fn sync_now(&self) -> io::Result<()>;
+    /// Puts on the disk what was written before the call. Others wait for this thread: it does not
+    /// wait for what may take long.
+    fn sync_now(&self) -> Ended;
 
     /// Whether a sync of the volume does the same.
     fn is_on_volume(&self) -> bool {
@@ -45,7 +54,7 @@ pub(super) trait SyncTarget: Send + Sync + 'static {
 
     /// Notes what a sync of the volume that begins after this call covers.
     fn begin_on_volume(&self) -> Finish<'_> {
-        Box::new(|_| Some(self.sync_now()))
+        Box::new(|_| self.sync_now())
     }
 }
 
@@ -80,11 +89,12 @@ struct Queue {
     threads_max: usize,
     volume: Option<VolumeSync>,
     workers: Option<Arc<dyn Workers>>,
+    background: Arc<Background>,
 }
 
 #[derive(Default)]
 struct QueueState {
-    /// Those that only sync by themselves.
+    /// Those that only sync by themselves, and those that were put off.
     alone: VecDeque<Arc<dyn SyncTarget>>,
     on_volume: VecDeque<Arc<dyn SyncTarget>>,
     choice: SyncChoice,
@@ -104,11 +114,12 @@ enum Job {
 
 impl Syncer {
     /// A syncer that runs up to `threads_max` syncs at a time; with `volume`, also of all targets
-    /// at once. `workers` do it in place of threads.
+    /// at once. `workers` do it in place of threads, and `background` tells when it is time for another attempt.
     pub(super) fn new(
         threads_max: usize,
         volume: Option<VolumeSync>,
         workers: Option<Arc<dyn Workers>>,
+        background: Arc<Background>,
     ) -> Self {
         let queue = Queue {
             state: Mutex::default(),
@@ -116,6 +127,7 @@ impl Syncer {
             threads_max: threads_max.max(1),
             volume,
             workers,
+            background,
         };
         Self(Arc::new(Handle(Arc::new(queue))))
     }
@@ -130,7 +142,8 @@ impl Syncer {
             }
             ticket.busy = true;
         }
-        self.0.0.push(target);
+        let alone = !target.is_on_volume();
+        self.0.0.push(target, alone);
     }
 }
 
@@ -163,17 +176,16 @@ impl QueueState {
 }
 
 impl Queue {
-    fn push(self: &Arc<Self>, target: Arc<dyn SyncTarget>) {
+    fn push(self: &Arc<Self>, target: Arc<dyn SyncTarget>, alone: bool) {
         let mut state = lock(&self.state);
-        let on_volume = target.is_on_volume();
-        let queue = if on_volume { &mut state.on_volume } else { &mut state.alone };
+        let queue = if alone { &mut state.alone } else { &mut state.on_volume };
         queue.push_back(target);
         if let Some(workers) = &self.workers {
             drop(state);
             let queue = Arc::clone(self);
             return workers.sync(Box::new(move || queue.run_next()));
         }
-        if on_volume && state.volume_runs {
+        if !alone && state.volume_runs {
             // Its thread comes back for it.
             return;
         }
@@ -226,18 +238,17 @@ impl Queue {
         };
         let waiting = take_waiting(&*target);
         let begun = Instant::now();
-        let result = target.sync_now();
+        let ended = target.sync_now();
         let took = begun.elapsed();
         {
             let mut state = lock(&self.state);
-            if target.is_on_volume() {
+            if target.is_on_volume() && ended.is_some() {
                 let active = active.midpoint(state.active);
                 state.choice.note_file(took, active);
             }
             state.active -= 1;
         }
-        answer(waiting, &result);
-        self.put_back(target);
+        self.finish(target, waiting, ended);
     }
 
     fn sync_volume(self: &Arc<Self>, targets: VecDeque<Arc<dyn SyncTarget>>) {
@@ -251,22 +262,31 @@ impl Queue {
         let started = Instant::now();
         let result = self.volume.as_ref().map_or(Ok(()), |sync| sync());
         lock(&self.state).choice.note_volume(started.elapsed(), targets.len());
-        let mut alone = Vec::new();
         for ((waiting, finish), target) in begun.into_iter().zip(&targets) {
-            match finish(&result) {
-                Some(result) => answer(waiting, &result),
-                None => alone.push((waiting, Arc::clone(target))),
-            }
-        }
-        for target in targets.iter().filter(|t| !alone.iter().any(|(_, a)| Arc::ptr_eq(a, t))) {
-            self.put_back(Arc::clone(target));
+            self.finish(Arc::clone(target), waiting, finish(&result));
         }
         // Only now: what those who were told have asked for since is queued, and shares the next.
         lock(&self.state).volume_runs = false;
         self.work.notify_all();
-        for (waiting, target) in alone {
-            answer(waiting, &target.sync_now());
-            self.put_back(target);
+    }
+
+    fn finish(self: &Arc<Self>, target: Arc<dyn SyncTarget>, waiting: Vec<SyncDone>, ended: Ended) {
+        match ended {
+            Some(result) => {
+                answer(waiting, &result);
+                self.put_back(target);
+            }
+            None => self.put_off(target, waiting),
+        }
+    }
+
+    /// Queues a target again after a while, by itself: then no other has its descriptor.
+    fn put_off(self: &Arc<Self>, target: Arc<dyn SyncTarget>, waiting: Vec<SyncDone>) {
+        lock(&target.ticket().0).waiting.splice(0..0, waiting);
+        let (queue, later) = (Arc::clone(self), Arc::clone(&target));
+        if self.background.run_after(PUT_OFF, move || queue.push(later, true)).is_err() {
+            // Without a thread that tells the time.
+            self.push(target, true);
         }
     }
 
@@ -279,7 +299,8 @@ impl Queue {
         };
         if again {
             // To the back: a busy log must not starve the others.
-            self.push(target);
+            let alone = !target.is_on_volume();
+            self.push(target, alone);
         }
     }
 

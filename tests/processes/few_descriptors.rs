@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
@@ -91,18 +92,19 @@ pub(crate) fn limit_to(cluster: &Cluster, current: u64) {
 
 /// Leaves the node no descriptor: connections that nobody counts take them.
 fn take_the_rest(cluster: &Cluster) -> Vec<TcpStream> {
+    let is_left = || next_descriptor(cluster) < LIMIT as usize;
     let (begin, mut others) = (Instant::now(), Vec::new());
-    loop {
-        let next = next_descriptor(cluster);
-        if next == LIMIT as usize {
-            return others;
-        }
-        others.push(TcpStream::connect(cluster.node(1).ports.admin).unwrap());
-        while next_descriptor(cluster) == next {
+    while is_left() {
+        let mut other = TcpStream::connect(cluster.node(1).ports.admin).unwrap();
+        other.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        other.write_all(b"GET /livez HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
+        // One that is answered has its descriptor; where it is not, something else took the last.
+        while other.read(&mut [0]).is_err() && is_left() {
             assert!(begin.elapsed() < PATIENCE, "{} connections", others.len());
-            std::thread::yield_now();
         }
+        others.push(other);
     }
+    others
 }
 
 /// The number that the node's next one gets: the lowest that none has.
@@ -172,12 +174,12 @@ fn many_segments_are_served_with_few_descriptors() {
     limit_to(&cluster, open_files(&cluster).0 as u64);
     read_everything(&connected);
     limit_to(&cluster, LIMIT);
-    // A connection takes the place of a segment where nothing else is left, of which there are as many again.
+    // Where nothing else is left a connection takes the place of a segment, of which there are as many again.
+    // Once half of them have gone the next one waits, and the client reads without it.
     read_everything(&connected);
     let others = take_the_rest(&cluster);
     read_everything(&[consumer(&cluster.bootstrap(), "readers", &[])]);
     drop((connected, others));
-    assert!(cluster.node(1).has_metric("jackdaw_accept_errors_total 0"));
     let more = &to_send(0)[..10];
     let offsets = send_all(&cluster.bootstrap(), "long", 0, more, &ONE_BY_ONE);
     assert!(offsets.into_iter().eq((RECORDS..RECORDS + 10).map(|offset| offset as i64)));

@@ -1,5 +1,10 @@
 //! A replica that was away while its entries were purged.
 
+use std::fs::File;
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+
 use super::*;
 use crate::model::Timestamp;
 
@@ -109,4 +114,75 @@ async fn an_idle_partition_whose_records_are_all_expired_is_emptied_on_every_rep
     assert_eq!(produce(&partition, idempotent(2)).await.unwrap(), Offset(2), "still a retry");
     assert_eq!(produce(&partition, idempotent(3)).await.unwrap(), Offset(3));
     nodes.stop().await;
+}
+
+/// A disk that has no descriptor for files with such names.
+#[derive(Default)]
+struct Scarce {
+    lacking: Mutex<&'static str>,
+    refused: AtomicUsize,
+}
+
+impl Scarce {
+    fn check(&self, path: &Path) -> io::Result<()> {
+        let lacking = *self.lacking.lock().unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !lacking.is_empty() && name.starts_with(lacking) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        Ok(())
+    }
+
+    fn lack(&self, name: &'static str) {
+        *self.lacking.lock().unwrap() = name;
+        self.refused.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Disk for Scarce {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.check(path)?;
+        SystemDisk.create(path)
+    }
+
+    fn open_or_create(&self, path: &Path) -> io::Result<File> {
+        self.check(path)?;
+        SystemDisk.open_or_create(path)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_taken_over_once_there_are_descriptors() {
+    let mut nodes = Nodes::start(3).await;
+    let leader = nodes.leader().await;
+    let away = (leader + 1) % 3;
+    nodes.0[away].stop().await;
+    produce_all(nodes.0[leader].partition(), 0..60).await;
+    let partition = Arc::clone(nodes.0[leader].partition());
+    partition.set_retention(keep_bytes(4_000));
+    let from = partition.expired(Timestamp(0)).unwrap().unwrap();
+    partition.retain(from).await.unwrap();
+    for node in nodes.0.iter().filter(|node| node.running.is_some()) {
+        until("the command is applied", || node.partition().purge_due()).await;
+        node.partition().purge().await.unwrap();
+    }
+
+    let disk = Arc::<Scarce>::default();
+    nodes.0[away].disk = Arc::clone(&disk) as Arc<dyn Disk>;
+    disk.lack("snapshot");
+    nodes.restart(away).await;
+    let back = Arc::clone(nodes.0[away].partition());
+    // The second attempt fails, too; then the first half is done, and the log cannot begin anew.
+    for step in ["snapshot", "retained"] {
+        disk.lack(step);
+        until(step, || disk.refused.load(Ordering::SeqCst) > 3).await;
+        assert_eq!(back.log().end_offset(), Offset(0));
+    }
+    disk.lack("");
+    until("it has caught up", || back.high_watermark() == Offset(60)).await;
+    assert_eq!(back.log().start_offset(), from.start_offset);
+    nodes.stop().await;
+    let held = |at: usize| nodes.0[at].records(from.start_offset, Offset(60));
+    assert_eq!(held(away), held(leader));
 }

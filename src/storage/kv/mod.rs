@@ -35,7 +35,7 @@ pub use tree::{Batch, Change, Tree};
 use super::Storage;
 use super::durable::Durable;
 use super::locks::lock;
-use super::syncer::{SyncTarget, SyncTicket};
+use super::syncer::{Ended, SyncTarget, SyncTicket};
 
 /// The store. Clone shares it; the folder is locked until the last clone is gone.
 #[derive(Clone)]
@@ -156,13 +156,13 @@ impl SyncTarget for Flush {
         &self.ticket
     }
 
-    fn sync_now(&self) -> io::Result<()> {
+    fn sync_now(&self) -> Ended {
         let inner = lock(&self.wanted).take();
-        match inner {
+        Some(match inner {
             Some(inner) => self.run(&inner),
             // The round before began its flush after this request was made.
             None => self.check(),
-        }
+        })
     }
 }
 

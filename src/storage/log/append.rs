@@ -174,13 +174,22 @@ impl Inner {
         attempt: impl Fn() -> Result<T, LogError>,
     ) -> Result<T, LogError> {
         loop {
-            match attempt() {
-                Err(error) if error.may_pass() && !self.stopped.load(Ordering::Acquire) => {
-                    tracing::warn!(%error, "a log waits");
-                    (self.storage.wait)(&mut || self.storage.space.wait(SPACE_WAIT));
-                }
-                outcome => return outcome,
+            let outcome = attempt();
+            if !self.is_to_wait(&outcome) {
+                return outcome;
             }
+            (self.storage.wait)(&mut || self.storage.space.wait(SPACE_WAIT));
+        }
+    }
+
+    /// Whether another attempt is to follow, which it says.
+    pub(super) fn is_to_wait<T>(&self, outcome: &Result<T, LogError>) -> bool {
+        match outcome {
+            Err(error) if error.may_pass() && !self.stopped.load(Ordering::Acquire) => {
+                tracing::warn!(%error, "a log waits");
+                true
+            }
+            _ => false,
         }
     }
 

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use crate::model::mutant;
@@ -13,9 +14,8 @@ use crate::model::{Offset, Timestamp};
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::idle_points::PointKeeper;
 use crate::storage::locks::{lock, read};
-use crate::storage::open_files::Scarcity as _;
 use crate::storage::retained::Retained;
-use crate::storage::syncer::{Finish, SyncDone, SyncTarget, SyncTicket};
+use crate::storage::syncer::{Ended, Finish, SyncDone, SyncTarget, SyncTicket};
 use crate::storage::{EntryId, LogError};
 
 use super::seal::Covered;
@@ -94,23 +94,29 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs and leaves the clean-shutdown marker; writes fail from here on.
+    /// Syncs and leaves the clean-shutdown marker; writes fail from here on, and nothing is changed in the
+    /// log's folder, also where it fails.
     ///
     /// # Errors
     /// [`LogError::Failed`], or [`LogError::Io`] of the first failure (unless the process ended).
     pub fn close(&self) -> Result<(), LogError> {
         let mut writer = lock(&self.0.writer);
+        self.0.check_usable()?;
         if writer.closed {
             return Ok(());
         }
-        self.0.check_usable()?;
         self.0.stop_preparing();
         self.0.stop_keeping_applied();
-        self.0.sync_end()?;
+        let synced = self.0.sync_end();
         writer.closed = true;
-        lock(&self.0.sync).closed = true;
+        match synced {
+            Ok(()) => lock(&self.0.sync).closed = true,
+            // Nobody is to be told that it is on the disk.
+            Err(_) => self.0.failed.store(true, Ordering::Release),
+        }
         // One that nobody waits for may run: what is opened here next is not to find its recovery point.
         drop(lock(&self.0.noting));
+        synced?;
         self.0.write_checkpoint(true);
         self.0.check_usable()
     }
@@ -160,8 +166,8 @@ impl Inner {
     /// The same, for those who do not keep the log from being closed meanwhile. Only if `is_due`, which is
     /// asked when the syncs that run have ended.
     pub(super) fn sync_if(&self, is_due: impl FnOnce() -> bool) -> Result<(), LogError> {
-        self.check_usable()?;
         let _noting = lock(&self.noting);
+        self.check_usable()?;
         // Closing it has put everything on the disk.
         if lock(&self.sync).closed || !is_due() {
             return Ok(());
@@ -288,9 +294,8 @@ impl SyncTarget for Inner {
         &self.ticket
     }
 
-    fn sync_now(&self) -> io::Result<()> {
-        // Who waits for it can only be told that it is on the disk, or that it never will be.
-        Ok(self.patiently(|| self.sync_if(|| true))?)
+    fn sync_now(&self) -> Ended {
+        self.ended(self.sync_if(|| true))
     }
 
     fn is_on_volume(&self) -> bool {
@@ -303,21 +308,23 @@ impl SyncTarget for Inner {
             self.write_mark_again()?;
             Ok(covered)
         });
-        Box::new(move |result| match covered {
-            Err(error) if error.is_out_of_files() && result.is_ok() => None,
-            covered => Some(self.end_on_volume(covered, result).map_err(io::Error::from)),
-        })
+        Box::new(move |result| self.ended(self.end_on_volume(covered, result)))
     }
 }
 
 impl Inner {
+    /// Who waits can only be told that it is on the disk, or that it never will be.
+    fn ended(&self, result: Result<(), LogError>) -> Ended {
+        if self.is_to_wait(&result) { None } else { Some(result.map_err(io::Error::from)) }
+    }
+
     fn end_on_volume(
         &self,
         covered: Result<Covered, LogError>,
         result: &io::Result<()>,
     ) -> Result<(), LogError> {
-        self.check_usable()?;
         let _noting = lock(&self.noting);
+        self.check_usable()?;
         if lock(&self.sync).closed {
             return Ok(());
         }

@@ -37,7 +37,7 @@ use self::writer::{Change, Writer};
 use super::Storage;
 use super::durable::Durable;
 use super::locks::lock;
-use super::syncer::{SyncTarget, SyncTicket};
+use super::syncer::{Ended, SyncTarget, SyncTicket};
 
 /// What was found on the disk, before anything is changed.
 pub struct Recovered {
@@ -239,8 +239,8 @@ impl SyncTarget for Shared {
         &self.ticket
     }
 
-    fn sync_now(&self) -> io::Result<()> {
-        Ok(self.sync()?)
+    fn sync_now(&self) -> Ended {
+        Some(self.sync().map_err(io::Error::from))
     }
 }
 

@@ -21,6 +21,7 @@ mod relaxing;
 mod retaining;
 mod run;
 mod script;
+mod shortage;
 mod swapping;
 mod syncing;
 mod verifying;

@@ -22,7 +22,7 @@ fn store_of(changes: u64) -> (Copies, Values) {
     for n in 0..changes {
         let key = key((n % 4) as u8, b'v');
         store.apply([(key, number(n))]);
-        store.shared.sync_now().unwrap();
+        store.shared.sync().unwrap();
         values.extend(number(n).map(|value| (key, value)));
     }
     (files::read(dir.path()).unwrap(), values)
@@ -148,7 +148,7 @@ fn what_is_mended_is_mended_on_the_disk() {
     let store = open(dir.path(), &storage);
     for n in 0..40 {
         store.apply([(key(n % 4, b'v'), number(u64::from(n)))]);
-        store.shared.sync_now().unwrap();
+        store.shared.sync().unwrap();
     }
     let values = lock(&store.shared.memory).values.clone();
     drop(store);

@@ -58,7 +58,7 @@ fn run(dir: &Path, disk: &Arc<FaultDisk>, seed: u64) -> Model {
             model.note(key, value);
         }
         let done = match random.below(20) {
-            0..14 => store.shared.sync_now().map(|()| model.confirm()),
+            0..14 => store.shared.sync().map(|()| model.confirm()).map_err(io::Error::from),
             14..18 => store.write_behind().map_err(io::Error::from),
             how => {
                 let closed =
@@ -100,7 +100,7 @@ fn check_and_go_on(dir: &Path, model: &Model, what: &str) {
     }
     let key = key(0, b'v');
     store.apply([(key, number(9_999))]);
-    store.shared.sync_now().unwrap();
+    store.shared.sync().unwrap();
     drop(store);
     assert_eq!(open(dir, &storage).get(&key), number(9_999), "{what}: gone on");
 }

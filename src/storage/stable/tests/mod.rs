@@ -124,7 +124,7 @@ fn a_clean_stop_spares_the_next_start_every_write() {
     }
     let store = open(dir.path(), &storage);
     store.apply([(key(1, b'v'), number(8))]);
-    store.shared.sync_now().unwrap();
+    store.shared.sync().unwrap();
     drop(store);
     let store = open(dir.path(), &storage);
     assert!(disk.syncs.load(Ordering::SeqCst) > syncs + 2, "it was not closed");
@@ -139,14 +139,14 @@ fn a_full_disk_stops_no_vote_of_known_groups() {
     let mut store = open(dir.path(), &storage);
     for owner in 0..100 {
         store.apply([(key(owner, b'v'), number(1))]);
-        store.shared.sync_now().unwrap();
+        store.shared.sync().unwrap();
     }
     disk.is_full.store(true, Ordering::SeqCst);
     for term in 2..200 {
         for owner in 0..100 {
             store.apply([(key(owner, b'v'), number(term))]);
         }
-        store.shared.sync_now().unwrap();
+        store.shared.sync().unwrap();
         if term % 50 == 0 {
             drop(store);
             store = open(dir.path(), &storage);
@@ -156,9 +156,9 @@ fn a_full_disk_stops_no_vote_of_known_groups() {
     // Ten times as many groups find no room, and have it once there is some.
     let more = || (0..1000_u64).map(|n| (key((n % 250) as u8, (n / 250) as u8), number(1)));
     store.apply(more());
-    assert!(store.shared.sync_now().is_err());
+    assert!(store.shared.sync().is_err());
     disk.is_full.store(false, Ordering::SeqCst);
-    store.shared.sync_now().unwrap();
+    store.shared.sync().unwrap();
     drop(store);
     assert_eq!(Recovered::read(dir.path()).unwrap().values().len(), 1100);
 }
@@ -173,13 +173,13 @@ fn a_write_that_finds_no_room_confirms_nothing_and_is_finished_later() {
         let store = open(dir.path(), &storage);
         let vote = |n: u8, term| (key(n % 5, b'v'), number(term));
         store.apply((0..5).map(|n| vote(n, 1)));
-        store.shared.sync_now().unwrap();
+        store.shared.sync().unwrap();
         for term in 2..5 {
             *lock(&disk.writes_left) = Some(left);
             let mut refused = 0;
             for _ in 0..3 {
                 store.apply((0..changes).map(|n| vote(n, 100 * term + u64::from(n))));
-                if let Err(error) = store.shared.sync_now() {
+                if let Err(error) = store.shared.sync().map_err(io::Error::from) {
                     assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{left}, {changes}");
                     refused += 1;
                 }
@@ -194,7 +194,7 @@ fn a_write_that_finds_no_room_confirms_nothing_and_is_finished_later() {
             *lock(&disk.writes_left) = None;
             // What came meanwhile counts, not what was begun.
             store.apply([vote(0, term)]);
-            store.shared.sync_now().unwrap();
+            store.shared.sync().unwrap();
             let found = Recovered::read(dir.path()).unwrap();
             assert_eq!(
                 (found.found(), found.values()),
