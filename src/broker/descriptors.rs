@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! limit (raised to what the process may have)
-//! └─ others: sled, listeners, peers, folders being synced │ segments │ connections
+//! └─ others: sled, listeners, peers, folders being synced, spares of the storage │ segments │ connections
 //! ```
 //! **Invariant:** connections leave descriptors for segments and for syncs, however many clients come.
 
@@ -34,7 +34,7 @@ pub(super) fn shared_out(mut config: NodeConfig) -> NodeConfig {
 
 /// Segments and connections that may be open; for segments, 0 leaves the number to us.
 fn share(limit: usize, segments: usize, connections: usize) -> (usize, usize) {
-    let others = (limit / 8).clamp(32, 1_024);
+    let others = (limit / 8).clamp(40, 1_024);
     let left = limit.saturating_sub(others).max(2);
     let segments = match segments {
         0 => left.saturating_sub(connections).max(left / 4).min(SEGMENTS_MAX),
@@ -79,7 +79,7 @@ mod tests {
             for wanted in [0, 1, 10, 1_000, 1_000_000] {
                 let (segments, connections) = share(limit, wanted, 10_000);
                 assert!(segments > 0 && connections > 0, "{limit} {wanted}");
-                assert!(limit < 40 || segments + connections + 32 <= limit, "{limit} {wanted}");
+                assert!(limit < 48 || segments + connections + 40 <= limit, "{limit} {wanted}");
             }
         }
     }

@@ -7,8 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::log_limit::LogLimit;
 use crate::handlers::CloseReason;
+use crate::log_limit::LogLimit;
 use crate::protocol::{FrameError, Stranger};
 
 /// Why a connection is over.

@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 use super::budget::Budget;
 use super::connection;
 use super::end::EndLog;
-use super::log_limit::LogLimit;
 use super::options::ServerOptions;
 use super::socket::{Listener, Socket};
 use super::stats::ServerStats;
 use crate::handlers::{ConnectionState, RequestHandler};
+use crate::log_limit::LogLimit;
 
 /// Pauses after an accept that failed for want of descriptors or memory.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);

@@ -15,7 +15,6 @@ mod dispatch;
 mod end;
 mod in_flight;
 mod listener;
-mod log_limit;
 mod options;
 mod reader;
 mod response;

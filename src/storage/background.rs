@@ -1,8 +1,8 @@
 //! Work on files that nobody waits for, on a thread of its own: what retention has freed is deleted, and
 //! files that will be needed are made. Where there are [`Workers`], they do it.
 //!
-//! **Invariant:** a job is no promise: what it did not come to is made up for when the log is opened, or
-//! done by whoever needs it.
+//! **Invariant:** a job is no promise, unless it keeps the [`Storage`](super::Storage) of which this is a
+//! part: what it did not come to is made up for when the log is opened, or done by whoever needs it.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -8,8 +8,8 @@
 //! Kafka keeps every segment open and asks for a higher limit. Here a use costs one flag of its own, and
 //! the queue is locked only to open.
 //!
-//! **Invariant:** a change that is half done does not fail for want of a descriptor: whoever makes it waits
-//! ([`OpenFiles::insist`]). Everybody else is told, and tries again without a lock.
+//! **Invariant:** a change that is half done does not fail for want of a descriptor: whoever makes it gets a
+//! spare one, or waits ([`OpenFiles::insist`]). Everybody else is told, and tries again without a lock.
 //! **Invariant:** what is in use, or holds what no sync has confirmed, is not closed: a failed write is
 //! told to descriptors that were open at the time.
 //! Deliberately elsewhere: what is closed and how it is opened again ([`SegmentFiles`]).
@@ -33,6 +33,8 @@ const LOOKS_MAX: usize = 256;
 const CLOSED_AT_ONCE: usize = 16;
 /// How often one opening makes room: others may take what was freed.
 const ATTEMPTS: usize = 16;
+/// Descriptors that are kept for changes that are half done: these hold locks.
+const SPARES: usize = 8;
 /// Between two attempts of one who waits: nobody tells when the system has a descriptor again.
 const PAUSE: Duration = Duration::from_millis(20);
 /// After so many it says so.
@@ -70,13 +72,16 @@ impl UseMark {
 pub(super) struct OpenFiles {
     max: usize,
     wait: Wait,
+    spares: Mutex<Vec<File>>,
     queue: Mutex<VecDeque<Weak<dyn Closable>>>,
 }
 
 impl OpenFiles {
     /// A budget of `max`; more are open only while none of them can be closed.
     pub(super) fn new(max: usize, wait: Wait) -> Self {
-        Self { max, wait, queue: Mutex::default() }
+        let files = Self { max, wait, spares: Mutex::default(), queue: Mutex::default() };
+        files.refill_spares();
+        files
     }
 
     /// Notes that `item` is open, and closes others that are too many.
@@ -114,7 +119,8 @@ impl OpenFiles {
         open()
     }
 
-    /// Does something that needs a descriptor, however long it takes until there is one.
+    /// Does something that needs a descriptor, however long it takes until there is one: where segments and
+    /// spares have given way and others took what was freed, it waits.
     pub(super) fn insist<T, E: Scarcity>(
         &self,
         mut attempt: impl FnMut() -> Result<T, E>,
@@ -125,14 +131,31 @@ impl OpenFiles {
                     if failed == PATIENT_ATTEMPTS {
                         tracing::warn!(%error, "waiting for a file descriptor: raise the limit (`ulimit -Hn`)");
                     }
-                    if close(&mut lock(&self.queue), CLOSED_AT_ONCE) == 0 {
+                    if close(&mut lock(&self.queue), CLOSED_AT_ONCE) == 0 && !self.give_spare() {
                         (self.wait)(&mut || std::thread::sleep(PAUSE));
                     }
                 }
-                outcome => return outcome,
+                outcome => {
+                    self.refill_spares();
+                    return outcome;
+                }
             }
         }
         unreachable!("it goes on until there is an outcome")
+    }
+
+    /// Frees a spare descriptor; whether there was one.
+    fn give_spare(&self) -> bool {
+        lock(&self.spares).pop().is_some()
+    }
+
+    fn refill_spares(&self) {
+        let mut spares = lock(&self.spares);
+        while spares.len() < SPARES
+            && let Ok(spare) = File::open("/dev/null")
+        {
+            spares.push(spare);
+        }
     }
 
     /// Closes one for something else that needs a descriptor, as long as half of the budget is left; whether
@@ -337,6 +360,16 @@ mod tests {
         assert!(!items.iter().any(|item| item.is_open()), "others were closed first");
         let refused = files.insist(|| Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)));
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn who_insists_has_a_spare_before_it_waits() {
+        let files = OpenFiles::new(100, Arc::new(|_| panic!("it waits")));
+        let item = Item::opened(&files);
+        let spares = || lock(&files.spares).len();
+        let outcome = files.insist(|| if spares() > 5 { Err(no_more()) } else { Ok(()) });
+        assert!(outcome.is_ok() && !item.is_open());
+        assert_eq!(spares(), SPARES, "for the next one");
     }
 
     #[test]

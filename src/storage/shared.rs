@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::background::Background;
 use super::cache::CacheBudget;
@@ -18,7 +19,11 @@ use super::remover::{PurgedTotals, Remover};
 use super::space::DiskSpace;
 use super::syncer::{Syncer, VolumeSync};
 use super::workers::Workers;
+use crate::log_limit::LogLimit;
 use crate::model::{Clock, SystemClock};
+
+/// In ten seconds.
+const WAITS_SAID_MAX: u32 = 10;
 
 /// Shared by the logs of a process. Clone shares it.
 #[derive(Clone)]
@@ -37,6 +42,8 @@ pub struct Storage {
     pub(super) space: Arc<DiskSpace>,
     pub(super) open_files: Arc<OpenFiles>,
     pub(super) wait: Wait,
+    /// Lines about logs that wait.
+    pub(super) waits: Arc<LogLimit>,
 }
 
 /// How a [`Storage`] is made.
@@ -117,6 +124,7 @@ impl Storage {
             disk,
             open_files,
             wait: options.wait,
+            waits: Arc::new(LogLimit::new(WAITS_SAID_MAX, Duration::from_secs(10))),
             store: options.store,
             fatal: options.fatal,
             clock: options.clock,

@@ -4,7 +4,7 @@
 //! ask ─► waiting ─┬─ idle: queued ─► a thread takes one target and all its waiting, syncs, answers
 //!                 │                  or all targets of the volume at once, where that is cheaper
 //!                 └─ a sync of the same target runs: queued again when it ends
-//! not yet, for want of a descriptor ─► first in waiting again ─ a while later ─► queued
+//! not yet, for want of a descriptor ─► waiting, the first of all ─ a while later ─► queued
 //! ```
 //!
 //! **Invariant:** a target is synced by one thread at a time, several targets in parallel.
@@ -94,7 +94,7 @@ struct Queue {
 
 #[derive(Default)]
 struct QueueState {
-    /// Those that only sync by themselves, and those that were put off.
+    /// Those that only sync by themselves.
     alone: VecDeque<Arc<dyn SyncTarget>>,
     on_volume: VecDeque<Arc<dyn SyncTarget>>,
     choice: SyncChoice,
@@ -142,8 +142,7 @@ impl Syncer {
             }
             ticket.busy = true;
         }
-        let alone = !target.is_on_volume();
-        self.0.0.push(target, alone);
+        self.0.0.push(target);
     }
 }
 
@@ -176,16 +175,17 @@ impl QueueState {
 }
 
 impl Queue {
-    fn push(self: &Arc<Self>, target: Arc<dyn SyncTarget>, alone: bool) {
+    fn push(self: &Arc<Self>, target: Arc<dyn SyncTarget>) {
         let mut state = lock(&self.state);
-        let queue = if alone { &mut state.alone } else { &mut state.on_volume };
+        let on_volume = target.is_on_volume();
+        let queue = if on_volume { &mut state.on_volume } else { &mut state.alone };
         queue.push_back(target);
         if let Some(workers) = &self.workers {
             drop(state);
             let queue = Arc::clone(self);
             return workers.sync(Box::new(move || queue.run_next()));
         }
-        if !alone && state.volume_runs {
+        if on_volume && state.volume_runs {
             // Its thread comes back for it.
             return;
         }
@@ -280,13 +280,13 @@ impl Queue {
         }
     }
 
-    /// Queues a target again after a while, by itself: then no other has its descriptor.
+    /// Queues a target again after a while. It keeps the storage, and with it the thread that tells the time, until then.
     fn put_off(self: &Arc<Self>, target: Arc<dyn SyncTarget>, waiting: Vec<SyncDone>) {
         lock(&target.ticket().0).waiting.splice(0..0, waiting);
         let (queue, later) = (Arc::clone(self), Arc::clone(&target));
-        if self.background.run_after(PUT_OFF, move || queue.push(later, true)).is_err() {
-            // Without a thread that tells the time.
-            self.push(target, true);
+        if self.background.run_after(PUT_OFF, move || queue.push(later)).is_err() {
+            // There is no thread that tells the time.
+            self.push(target);
         }
     }
 
@@ -299,8 +299,7 @@ impl Queue {
         };
         if again {
             // To the back: a busy log must not starve the others.
-            let alone = !target.is_on_volume();
-            self.push(target, alone);
+            self.push(target);
         }
     }
 

@@ -25,7 +25,7 @@ use super::support::{
 
 pub(crate) const LIMIT: u64 = 128;
 /// What of it goes to segments: see `src/broker/descriptors.rs`.
-const SEGMENTS: usize = 24;
+const SEGMENTS: usize = 22;
 const PARTITIONS: i32 = 4;
 const RECORDS: usize = 100;
 /// Each record begins a segment: it is so much newer than the one before.
@@ -95,6 +95,7 @@ fn take_the_rest(cluster: &Cluster) -> Vec<TcpStream> {
     let is_left = || next_descriptor(cluster) < LIMIT as usize;
     let (begin, mut others) = (Instant::now(), Vec::new());
     while is_left() {
+        assert!(begin.elapsed() < PATIENCE, "{} connections", others.len());
         let mut other = TcpStream::connect(cluster.node(1).ports.admin).unwrap();
         other.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         other.write_all(b"GET /livez HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();

@@ -10,7 +10,7 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::record_batch::{self, BatchError, BatchHeader};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
@@ -182,11 +182,13 @@ impl Inner {
         }
     }
 
-    /// Whether another attempt is to follow, which it says.
+    /// Whether another attempt is to follow; says so.
     pub(super) fn is_to_wait<T>(&self, outcome: &Result<T, LogError>) -> bool {
         match outcome {
             Err(error) if error.may_pass() && !self.stopped.load(Ordering::Acquire) => {
-                tracing::warn!(%error, "a log waits");
+                if let Some(held_back) = self.storage.waits.admit(Instant::now()) {
+                    tracing::warn!(%error, held_back, "a log waits");
+                }
                 true
             }
             _ => false,

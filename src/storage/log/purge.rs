@@ -111,6 +111,10 @@ impl Inner {
         let disk = &Watched(self);
         let mark = |resetting| Retained { purged: last, start_offset, resetting };
         self.settle()?;
+        let old = read(&self.view).segments.to_vec();
+        // Held: a sync that comes to them when their names are gone finds them open.
+        let unsealed = old.iter().filter(|segment| !self.is_sealed(segment.head.first_index));
+        let _held: Vec<_> = unsealed.map(|segment| segment.file()).collect::<Result<_, _>>()?;
         let doing = "replace the retained mark in";
         mark(true).write(&self.dir, disk).map_err(|error| self.refused_or_failed(doing, error))?;
         let disk = &HalfWay(Watched(self));
@@ -120,11 +124,7 @@ impl Inner {
             .forget(disk)
             .map_err(|error| self.failed("forget the clean mark in", error))?;
         // A sync that began before must not raise the recovery point again.
-        let old = {
-            let mut view = write(&self.view);
-            view.generation += 1;
-            view.segments.to_vec()
-        };
+        write(&self.view).generation += 1;
         for segment in old.iter().rev() {
             // The view has it still, and a sync may come to those that are not on the disk as a whole.
             let own = if self.is_sealed(segment.head.first_index) { 2 } else { 0 };

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::storage::LogError;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::locks::{lock, read};
+use crate::storage::open_files::is_out_of_files;
 use crate::storage::segment::{End, Segment};
 
 use super::view::Part;
@@ -141,6 +142,10 @@ impl Inner {
                 let mut sync = lock(&self.sync);
                 sync.sealed_before = sync.sealed_before.max(covered.segment.head.first_index);
                 sync.written = Some((point, self.storage.clock.now()));
+            }
+            // Nothing else is to be done with these segments before it says where they end.
+            Err(error) if is_out_of_files(&error) => {
+                return Err(LogError::io("write the checkpoint in", &self.dir)(error));
             }
             // A full disk. Recovery looks at more than it had to, and the next sync tries again.
             Err(error) => {

@@ -303,11 +303,17 @@ impl SyncTarget for Inner {
     }
 
     fn begin_on_volume(&self) -> Finish<'_> {
-        let covered = self.covered().and_then(|covered| {
+        let noting = lock(&self.noting);
+        if lock(&self.sync).closed {
+            return Box::new(|_| Some(Ok(())));
+        }
+        let covered = self.check_usable().and_then(|()| {
+            let covered = self.covered()?;
             self.cut_closed(&covered)?;
             self.write_mark_again()?;
             Ok(covered)
         });
+        drop(noting);
         Box::new(move |result| self.ended(self.end_on_volume(covered, result)))
     }
 }

@@ -65,6 +65,12 @@ impl Log {
             done.bytes_before += part.end.position;
             done.segments += 1;
         }
+        // It may have been closed meanwhile, and another be open here.
+        let _noting = lock(&self.0.noting);
+        self.0.check_usable()?;
+        if lock(&self.0.sync).closed {
+            return Ok(done);
+        }
         self.0
             .clean_mark
             .set(covered.upto, &Watched(&self.0))

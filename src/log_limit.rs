@@ -1,11 +1,11 @@
-//! A bound on log lines that strangers can cause.
+//! A bound on log lines that strangers or a thousand logs can cause.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lets a number of lines pass in each window of time and counts those that it holds back.
 #[derive(Debug)]
-pub(super) struct LogLimit {
+pub(crate) struct LogLimit {
     lines_max: u32,
     window: Duration,
     state: Mutex<State>,
@@ -19,13 +19,13 @@ struct State {
 }
 
 impl LogLimit {
-    pub(super) fn new(lines_max: u32, window: Duration) -> Self {
+    pub(crate) fn new(lines_max: u32, window: Duration) -> Self {
         let state = State { began: Instant::now(), lines: 0, held_back: 0 };
         Self { lines_max, window, state: Mutex::new(state) }
     }
 
     /// Whether a line may be written at `now`; with it, how many were held back since the last.
-    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if now.duration_since(state.began) >= self.window {
             (state.began, state.lines) = (now, 0);
