@@ -21,7 +21,6 @@ pub mod cli;
 pub mod config;
 pub mod group;
 pub mod handlers;
-mod log_limit;
 pub mod metadata;
 pub mod metrics;
 pub mod model;

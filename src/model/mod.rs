@@ -9,6 +9,7 @@ mod byte_source;
 mod clock;
 pub mod compression;
 mod ids;
+pub(crate) mod log_limit;
 pub mod record_batch;
 pub mod record_walk;
 pub mod records;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::handlers::CloseReason;
-use crate::log_limit::LogLimit;
+use crate::model::log_limit::LogLimit;
 use crate::protocol::{FrameError, Stranger};
 
 /// Why a connection is over.

@@ -15,7 +15,7 @@ use super::options::ServerOptions;
 use super::socket::{Listener, Socket};
 use super::stats::ServerStats;
 use crate::handlers::{ConnectionState, RequestHandler};
-use crate::log_limit::LogLimit;
+use crate::model::log_limit::LogLimit;
 
 /// Pauses after an accept that failed for want of descriptors or memory.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);

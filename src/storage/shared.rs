@@ -19,7 +19,7 @@ use super::remover::{PurgedTotals, Remover};
 use super::space::DiskSpace;
 use super::syncer::{Syncer, VolumeSync};
 use super::workers::Workers;
-use crate::log_limit::LogLimit;
+use crate::model::log_limit::LogLimit;
 use crate::model::{Clock, SystemClock};
 
 /// In ten seconds.
