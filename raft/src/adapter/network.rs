@@ -19,6 +19,7 @@ use openraft::raft::{
 
 use super::append_stream::AppendStream;
 use super::completion::GroupSignals;
+use super::machine::BoxedSnapshot;
 use super::types::*;
 use crate::entry::Snapshot;
 use crate::id::{GroupId, NodeId};
@@ -28,7 +29,7 @@ use crate::wire::{
     VoteMessage,
 };
 
-type RaftSnapshot = openraft::type_config::alias::SnapshotOf<C, Snapshot>;
+type RaftSnapshot = openraft::type_config::alias::SnapshotOf<C, BoxedSnapshot>;
 
 /// Makes one group's clients.
 #[derive(Clone)]
@@ -121,7 +122,7 @@ impl Network {
 }
 
 impl RaftNetworkV2<C> for Network {
-    type SnapshotData = Snapshot;
+    type SnapshotData = BoxedSnapshot;
 
     async fn append_entries(
         &mut self,
@@ -191,7 +192,7 @@ impl RaftNetworkV2<C> for Network {
         let snapshot = Snapshot {
             last: meta.last_log_id.as_ref().map(from_log_id),
             membership: from_stored(&meta.last_membership),
-            ..snapshot.snapshot
+            ..*snapshot.snapshot
         };
         let message = SnapshotMessage { vote: from_vote(&vote), snapshot };
         tokio::select! {
