@@ -151,6 +151,9 @@ impl RaftNode {
         let Standing { suffrage, is_refilling, vote } = standing;
         let (alive, in_use) = mpsc::channel::<Infallible>(1);
         let (port, may_lack) = (Arc::downgrade(&log), log.may_lack());
+        let held = log.state().map_err(|error| RaftError::Storage(error.to_string()))?;
+        // At most what founded the group.
+        let begins = held.last.is_none_or(|last| last.index == 0);
         let append_bytes_max = node.options.limits.append_bytes_max;
         let signals = Arc::new(GroupSignals::default());
         let (hard, told) = (node.hard.clone(), signals.clone());
@@ -213,6 +216,8 @@ impl RaftNode {
         } else {
             if is_refilling || may_lack {
                 tokio::spawn(refiller.begin(is_refilling));
+            } else if begins {
+                tokio::spawn(refiller.be_found());
             }
             claim.opened(group.clone())
         };

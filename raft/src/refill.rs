@@ -32,6 +32,8 @@ const ASK_FIRST: Duration = Duration::from_millis(50);
 const ASK_LAST: Duration = Duration::from_secs(5);
 /// Longest wait for a leader's answer, for which it hears a majority.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// How long a leader is waited for that appends to a new replica by itself.
+const FOUND_WAIT: Duration = Duration::from_secs(1);
 /// After so long the leader is asked again: another one's log may end earlier.
 const REFILL_WAIT: Duration = Duration::from_secs(5);
 
@@ -73,6 +75,19 @@ impl Refiller {
         tokio::select! {
             _ = self.leader_end() => {}
             _ = status.wait_for(|status| status.is_leader) => {}
+        }
+    }
+
+    /// For a replica that holds nothing yet. In a new group a leader appends here soon. Where none does the group may
+    /// be old, and its leader, with nothing to send, may take this node for the one that it was before its data
+    /// were gone: it is asked to look.
+    pub(crate) async fn be_found(self) {
+        let mut status = self.group.status();
+        let mut is_led = async || status.wait_for(|status| status.leader.is_some()).await.is_ok();
+        while tokio::time::timeout(FOUND_WAIT, is_led()).await.is_err() {
+            if self.ask().await.is_ok() {
+                return;
+            }
         }
     }
 

@@ -14,6 +14,7 @@ mod applied;
 mod command;
 mod compaction;
 mod damage;
+mod early_answer;
 mod envelope;
 mod error;
 mod limits;

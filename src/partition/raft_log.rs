@@ -17,13 +17,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jackdaw_raft::{Data, Entry, Flushed, LogId, LogPort, LogState, Membership, Payload, blocking};
-use tokio::sync::oneshot;
 
 use super::command::{Command, is_command};
 use super::damage::Damage;
+use super::early_answer::EarlyAnswer;
 use super::error::PartitionError;
-use super::lock;
-use super::sequencer::{Answer, AppendContext};
+use super::sequencer::AppendContext;
 use super::state_machine::PartitionMachine;
 use crate::model::Offset;
 use crate::model::mutant;
@@ -43,7 +42,13 @@ pub(super) struct PartitionLog {
 struct LocalAnswer {
     index: u64,
     base: Offset,
-    producer: oneshot::Sender<Answer>,
+    context: Arc<AppendContext>,
+}
+
+impl LocalAnswer {
+    fn early(&self) -> Option<&EarlyAnswer> {
+        self.context.early.as_ref()
+    }
 }
 
 impl PartitionLog {
@@ -99,14 +104,15 @@ impl PartitionLog {
             return EntryBody::Void;
         }
         if let Some(context) = append_context(data.context.as_ref()) {
-            let answer = lock(&context.on_local_sync).take();
             if context.expected != *end || context.term != term {
-                if let Some(answer) = answer {
-                    drop(answer.send(Err(PartitionError::NotLeader)));
+                if let Some(early) = &context.early {
+                    early.give(Err(PartitionError::NotLeader));
                 }
                 return EntryBody::Void;
             }
-            answers.extend(answer.map(|producer| LocalAnswer { index, base: *end, producer }));
+            if context.early.is_some() {
+                answers.push(LocalAnswer { index, base: *end, context });
+            }
         } else if is_command(&data.bytes) {
             return EntryBody::Command(data.bytes);
         }
@@ -143,8 +149,8 @@ fn holds_records(entry: &LogEntry) -> bool {
     matches!(entry.body, EntryBody::Batch(_) | EntryBody::Produced(_))
 }
 
-fn append_context(context: Option<&Arc<dyn Any + Send + Sync>>) -> Option<&AppendContext> {
-    context.and_then(|context| context.downcast_ref())
+fn append_context(context: Option<&Arc<dyn Any + Send + Sync>>) -> Option<Arc<AppendContext>> {
+    context.and_then(|context| Arc::clone(context).downcast().ok())
 }
 
 fn log_id(id: EntryId) -> LogId {
@@ -206,14 +212,15 @@ impl LogPort for PartitionLog {
             entries = rest;
         }
         if let Some(first) = voided_from {
-            for refused in answers.extract_if(.., |answer| answer.index >= first) {
-                drop(refused.producer.send(Err(PartitionError::Full)));
+            let refused = answers.extract_if(.., |answer| answer.index >= first);
+            for refused in refused.collect::<Vec<_>>() {
+                refused.early().inspect(|early| early.give(Err(PartitionError::Full)));
             }
         }
         let done: SyncDone = Box::new(move |result| {
             if result.is_ok() {
-                for LocalAnswer { base, producer, .. } in answers {
-                    drop(producer.send(Ok(base)));
+                for answer in &answers {
+                    answer.early().inspect(|early| early.synced(answer.base));
                 }
             }
             flushed.done(result);
@@ -264,8 +271,10 @@ impl LogPort for PartitionLog {
 mod tests {
     use jackdaw_raft::GroupId;
     use jackdaw_raft::testing::{MemHardState, MemMachine, Ports, conformance};
+    use tokio::sync::oneshot;
 
     use super::super::rebuild::Rebuilt;
+    use super::super::sequencer::Answer;
     use super::*;
     use crate::model::record_batch::tests::opaque_batch;
     use crate::model::{PartitionIndex, TopicId};
@@ -342,7 +351,7 @@ mod tests {
         let context = AppendContext {
             term,
             expected: Offset(expected),
-            on_local_sync: std::sync::Mutex::new(Some(answer)),
+            early: Some(EarlyAnswer::new(answer, Arc::new(|| true))),
         };
         (Data { bytes: opaque_batch(2, b"ab"), context: Some(Arc::new(context)) }, answered)
     }

@@ -22,6 +22,7 @@ use jackdaw_raft::{Applied, Data, Group, ProposeError, Reply, Role};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::admission::Admission;
+use super::early_answer::{EarlyAnswer, SurelyLeads};
 use super::error::PartitionError;
 use super::producer_state::{ProducerStates, SequenceError, Verdict};
 use crate::model::Offset;
@@ -55,15 +56,34 @@ pub(super) struct AppendContext {
     pub(super) term: u64,
     /// The base offset that the batch must land on; elsewhere it is voided.
     pub(super) expected: Offset,
-    /// Answered when the leader's own disk has the batch.
-    pub(super) on_local_sync: Mutex<Option<oneshot::Sender<Answer>>>,
+    /// Who is answered when the leader's own disk has the batch.
+    pub(super) early: Option<EarlyAnswer>,
 }
 
 struct InFlight {
     header: BatchHeader,
     expected: Offset,
     applied: oneshot::Receiver<Result<Applied, ProposeError>>,
-    answers: Vec<oneshot::Sender<Answer>>,
+    answers: Answers,
+}
+
+/// Who waits for the outcome of a proposal.
+struct Answers {
+    on_commit: Vec<oneshot::Sender<Answer>>,
+    /// Holds who may have been answered before.
+    early: Option<Arc<AppendContext>>,
+}
+
+impl Answers {
+    fn give(self, result: &Answer) {
+        if let Some(early) = self.early.as_ref().and_then(|context| context.early.as_ref()) {
+            early.give(result.clone());
+        }
+        for answer in self.on_commit {
+            // A dropped receiver is a client that went away: its answer has nowhere to go.
+            drop(answer.send(result.clone()));
+        }
+    }
 }
 
 /// Where the sequencer stands between two leaderships.
@@ -79,6 +99,7 @@ enum Mode {
 pub(super) struct Sequencer {
     queue: mpsc::UnboundedReceiver<Submission>,
     group: Group,
+    surely_leads: SurelyLeads,
     role: watch::Receiver<Role>,
     log: Log,
     committed: Arc<Mutex<ProducerStates>>,
@@ -96,9 +117,11 @@ impl Sequencer {
         committed: Arc<Mutex<ProducerStates>>,
     ) -> Self {
         let role = group.role();
+        let leading = group.clone();
         Self {
             queue,
             role,
+            surely_leads: Arc::new(move || leading.is_confirmed()),
             group,
             log,
             committed,
@@ -176,7 +199,8 @@ impl Sequencer {
             Ok(receivers) => {
                 for (mut entry, applied) in admitted.into_iter().zip(receivers) {
                     if mutant::is_on("answered-when-proposed") {
-                        answer_all(std::mem::take(&mut entry.answers), &Ok(entry.expected));
+                        let on_commit = std::mem::take(&mut entry.answers.on_commit);
+                        Answers { on_commit, early: None }.give(&Ok(entry.expected));
                     }
                     self.in_flight.push_back(InFlight {
                         header: entry.header,
@@ -190,7 +214,7 @@ impl Sequencer {
                 self.mode = Mode::Draining;
                 for entry in admitted {
                     self.admission.settle(&entry.header);
-                    answer_all(entry.answers, &Err(refusal(&error)));
+                    entry.answers.give(&Err(refusal(&error)));
                 }
             }
         }
@@ -232,12 +256,16 @@ impl Sequencer {
             Ok(Verdict::Append) => {
                 let expected = *next;
                 *next = next.advance(header.offset_count());
-                let (local, answers) =
-                    if on_local_sync { (Some(answer), Vec::new()) } else { (None, vec![answer]) };
-                let (term, on_local_sync) = (*term, Mutex::new(local));
-                let context = AppendContext { term, expected, on_local_sync };
-                let data = Data { bytes: batch, context: Some(Arc::new(context)) };
-                Some((data, Admitted { header, expected, answers }))
+                let (early, on_commit) = if on_local_sync {
+                    let early = EarlyAnswer::new(answer, Arc::clone(&self.surely_leads));
+                    (Some(early), Vec::new())
+                } else {
+                    (None, vec![answer])
+                };
+                let context = Arc::new(AppendContext { term: *term, expected, early });
+                let early = on_local_sync.then(|| Arc::clone(&context));
+                let data = Data { bytes: batch, context: Some(context) };
+                Some((data, Admitted { header, expected, answers: Answers { on_commit, early } }))
             }
         }
     }
@@ -253,9 +281,10 @@ impl Sequencer {
             .in_flight
             .iter_mut()
             .find(|entry| entry.expected == base_offset)
-            .map(|entry| &mut entry.answers);
+            .map(|entry| &mut entry.answers.on_commit);
         let original = in_flight.or_else(|| {
-            admitted.iter_mut().find(|a| a.expected == base_offset).map(|a| &mut a.answers)
+            let of_same = admitted.iter_mut().find(|a| a.expected == base_offset);
+            of_same.map(|a| &mut a.answers.on_commit)
         });
         match original {
             Some(answers) => answers.push(answer),
@@ -285,14 +314,14 @@ impl Sequencer {
                 Err(refusal(&error))
             }
         };
-        answer_all(entry.answers, &answer);
+        entry.answers.give(&answer);
     }
 }
 
 struct Admitted {
     header: BatchHeader,
     expected: Offset,
-    answers: Vec<oneshot::Sender<Answer>>,
+    answers: Answers,
 }
 
 /// The outcome of the oldest proposal in flight; pends for ever when there is none.
@@ -312,13 +341,6 @@ pub(super) fn refusal(error: &ProposeError) -> PartitionError {
     }
 }
 
-// A dropped receiver is a client that went away: its answer has nowhere to go.
 fn refuse(answer: oneshot::Sender<Answer>, error: PartitionError) {
     drop(answer.send(Err(error)));
-}
-
-fn answer_all(answers: Vec<oneshot::Sender<Answer>>, result: &Answer) {
-    for answer in answers {
-        drop(answer.send(result.clone()));
-    }
 }

@@ -206,6 +206,27 @@ fn deleted_folders_come_back() {
     settles_with(cluster, &sent);
 }
 
+#[test]
+fn a_node_with_an_empty_folder_gets_everything_back_from_idle_leaders() {
+    let mut cluster = Cluster::start(&options(3), PATIENCE).unwrap();
+    create(&cluster, "3");
+    let sent = many();
+    send_all(&cluster.bootstrap(), TOPIC, 0, &sent, &[]);
+    cluster.wait_caught_up(TOPIC, PATIENCE).unwrap();
+    // One that leads neither: its place is taken by nobody, and nothing is written meanwhile.
+    let leaders = [
+        cluster.wait_led(TOPIC, PATIENCE).unwrap()[0].leader,
+        cluster.view().unwrap().metadata.leader,
+    ];
+    let node = (1..=3).find(|node| !leaders.contains(&Some(*node))).unwrap();
+    cluster.node_mut(node).kill().unwrap();
+    fs::remove_dir_all(cluster.node(node).data_dir()).unwrap();
+    cluster.node_mut(node).start().unwrap();
+    cluster.wait_ready(PATIENCE).unwrap();
+    cluster.wait_caught_up(TOPIC, PATIENCE).unwrap();
+    settles_with(cluster, &sent);
+}
+
 /// Up to which entry a node remembers, beside its votes, that the partition's log was on its disk.
 fn remembered(cluster: &Cluster, node: i32) -> Option<u64> {
     let votes = Recovered::read(&cluster.node(node).data_dir().join("votes")).unwrap();
