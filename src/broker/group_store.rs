@@ -47,6 +47,10 @@ impl MetadataGroups {
 }
 
 impl GroupStore for MetadataGroups {
+    fn is_current(&self) -> bool {
+        self.0.group().is_confirmed()
+    }
+
     fn load_all(&self, term: Term) -> BoxFuture<'static, Result<Loaded, StoreError>> {
         let this = self.clone();
         Box::pin(async move {

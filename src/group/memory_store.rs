@@ -22,6 +22,8 @@ pub(crate) struct Contents {
     pub(crate) offsets: BTreeMap<String, Offsets>,
     /// Sizes of the batches of commits so far.
     pub(crate) batches: Vec<usize>,
+    /// Another node may coordinate by now.
+    pub(crate) is_stale: bool,
     /// Makes every following call fail.
     pub(crate) failure: Option<StoreError>,
 }
@@ -64,6 +66,10 @@ impl MemoryStore {
 }
 
 impl GroupStore for MemoryStore {
+    fn is_current(&self) -> bool {
+        !self.contents().is_stale
+    }
+
     fn load_all(&self, term: Term) -> BoxFuture<'static, Result<Loaded, StoreError>> {
         self.call(term, |contents| Loaded {
             groups: contents.groups.values().cloned().collect(),

@@ -41,6 +41,9 @@ pub struct Loaded {
 /// The replicated state of all groups. Each future resolves when the write is committed and
 /// applied; the store bounds how long that may take and then answers [`StoreError::Uncertain`].
 pub trait GroupStore: Send + Sync + 'static {
+    /// Whether no other node can coordinate yet: what is answered from memory is not stale.
+    fn is_current(&self) -> bool;
+
     /// Everything that is stored, as of a moment at which this node led in `term`.
     fn load_all(&self, term: Term) -> BoxFuture<'static, Result<Loaded, StoreError>>;
 

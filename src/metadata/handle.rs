@@ -138,11 +138,15 @@ impl Metadata {
         &self.inner.controller.group
     }
 
-    /// Who leads the metadata group, if somebody does and is alive.
+    /// Who leads the metadata group, if somebody does and is alive. This node only while no other can have been elected.
     #[must_use]
     pub fn controller(&self) -> Option<BrokerId> {
-        let leader = broker_of(self.inner.status.borrow().leader?);
-        self.is_alive(leader).then_some(leader)
+        let leader = self.inner.status.borrow().leader?;
+        let leads = match leader == self.inner.node.id() {
+            true => self.group().is_confirmed(),
+            false => self.is_alive(broker_of(leader)),
+        };
+        leads.then(|| broker_of(leader))
     }
 
     /// Whether this node leads the metadata group.

@@ -110,7 +110,10 @@ impl Coordinator {
     /// See [`ClassicGroup::heartbeat`].
     pub fn heartbeat(&self, group: &str, claim: &MemberClaim) -> Result<(), GroupError> {
         validate_group_id(group)?;
-        match self.0.with_group(group, false, |slot, now, _| slot.group.heartbeat(claim, now)) {
+        let beaten = self.0.current_term().and_then(|_| {
+            self.0.with_group(group, false, |slot, now, _| slot.group.heartbeat(claim, now))
+        });
+        match beaten {
             Err(GroupError::CoordinatorLoadInProgress) => Ok(()),
             outcome => outcome?,
         }

@@ -32,7 +32,7 @@ impl Coordinator {
     /// If this node does not coordinate.
     pub fn describe(&self, group: &str) -> Result<Option<GroupSummary>, GroupError> {
         let shard = lock(self.0.shard_of(group));
-        self.0.active_term()?;
+        self.0.current_term()?;
         Ok(shard.get(group).map(|slot| slot.group.summary()))
     }
 
@@ -41,7 +41,7 @@ impl Coordinator {
     /// # Errors
     /// [`GroupError::CoordinatorLoadInProgress`].
     pub fn list(&self) -> Result<Vec<GroupListing>, GroupError> {
-        match self.0.active_term() {
+        match self.0.current_term() {
             Err(GroupError::NotCoordinator) => return Ok(Vec::new()),
             outcome => outcome?,
         };

@@ -33,6 +33,13 @@ impl Inner {
         }
     }
 
+    /// The same, for what is answered from memory: a coordinator that was paused or cut off may have been replaced
+    /// without knowing, and who asks is to look for the other one.
+    pub(super) fn current_term(&self) -> Result<Term, GroupError> {
+        let term = self.active_term()?;
+        if self.store.is_current() { Ok(term) } else { Err(GroupError::NotCoordinator) }
+    }
+
     pub(super) async fn follow_role(&self, mut leading: watch::Receiver<Option<Term>>) {
         loop {
             let term = *leading.borrow_and_update();

@@ -195,6 +195,10 @@ async fn failover_of_a_stable_group_rebalances_nobody() {
     assert_eq!(old.groups.offsets("g").await, Err(GroupError::NotCoordinator));
     old.groups.0.resign();
     assert_eq!(old.groups.heartbeat("g", &claim(&member)), Err(GroupError::NotCoordinator));
+    new.store.contents().is_stale = true;
+    assert_eq!(new.groups.heartbeat("g", &claim(&member)), Err(GroupError::NotCoordinator));
+    assert_eq!(new.groups.describe("g").err(), Some(GroupError::NotCoordinator));
+    new.store.contents().is_stale = false;
     assert_eq!(old.groups.list(), Ok(Vec::new()));
 
     assert_eq!(new.groups.heartbeat("g", &claim(&member)), Ok(()));
