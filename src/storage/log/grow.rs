@@ -132,6 +132,10 @@ impl Inner {
             }
             view.end.position
         };
+        // It comes too late: appends have taken the room for themselves, and filled it.
+        if end >= upto {
+            return Ok(None);
+        }
         self.check_usable()?;
         let file = segment.file()?;
         let made = LogError::io("extend", &segment.path);
@@ -166,5 +170,39 @@ impl Inner {
             self.replace_map(writer, map);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{PartitionIndex, TopicId};
+    use crate::storage::{EntryBody, FlushPolicy, Log, LogEntry, LogIdentity, LogOptions, Storage};
+
+    #[test]
+    fn room_behind_the_end_is_made_and_any_other_comes_too_late() {
+        for flush in [FlushPolicy::Durable, FlushPolicy::Relaxed { messages: 1_000, ms: 60_000 }] {
+            let dir = tempfile::tempdir().unwrap();
+            let identity = LogIdentity {
+                cluster_id: "test".into(),
+                topic_id: TopicId(1),
+                partition: PartitionIndex(0),
+            };
+            let options = LogOptions { flush, ..LogOptions::default() };
+            let (log, _) =
+                Log::open(dir.path(), &identity, options, &Storage::default(), None).unwrap();
+            for index in 0..100 {
+                log.append(&[LogEntry::new(1, index, EntryBody::Blank)]).unwrap();
+            }
+            let (segment, end) = {
+                let view = read(&log.0.view);
+                (Arc::clone(view.active()), view.end.position)
+            };
+            for upto in [end / 2, end] {
+                assert!(log.0.make_room(&segment, 0, upto).unwrap().is_none());
+            }
+            let room = log.0.make_room(&segment, 0, end + (1 << 20)).unwrap();
+            assert_eq!(room.unwrap().upto, end + (1 << 20));
+        }
     }
 }
