@@ -42,13 +42,7 @@ pub(super) struct PartitionLog {
 struct LocalAnswer {
     index: u64,
     base: Offset,
-    context: Arc<AppendContext>,
-}
-
-impl LocalAnswer {
-    fn early(&self) -> Option<&EarlyAnswer> {
-        self.context.early.as_ref()
-    }
+    early: Arc<EarlyAnswer>,
 }
 
 impl PartitionLog {
@@ -110,9 +104,8 @@ impl PartitionLog {
                 }
                 return EntryBody::Void;
             }
-            if context.early.is_some() {
-                answers.push(LocalAnswer { index, base: *end, context });
-            }
+            let early = context.early.clone();
+            answers.extend(early.map(|early| LocalAnswer { index, base: *end, early }));
         } else if is_command(&data.bytes) {
             return EntryBody::Command(data.bytes);
         }
@@ -149,8 +142,8 @@ fn holds_records(entry: &LogEntry) -> bool {
     matches!(entry.body, EntryBody::Batch(_) | EntryBody::Produced(_))
 }
 
-fn append_context(context: Option<&Arc<dyn Any + Send + Sync>>) -> Option<Arc<AppendContext>> {
-    context.and_then(|context| Arc::clone(context).downcast().ok())
+fn append_context(context: Option<&Arc<dyn Any + Send + Sync>>) -> Option<&AppendContext> {
+    context.and_then(|context| context.downcast_ref())
 }
 
 fn log_id(id: EntryId) -> LogId {
@@ -212,15 +205,14 @@ impl LogPort for PartitionLog {
             entries = rest;
         }
         if let Some(first) = voided_from {
-            let refused = answers.extract_if(.., |answer| answer.index >= first);
-            for refused in refused.collect::<Vec<_>>() {
-                refused.early().inspect(|early| early.give(Err(PartitionError::Full)));
+            for refused in answers.extract_if(.., |answer| answer.index >= first) {
+                refused.early.give(Err(PartitionError::Full));
             }
         }
         let done: SyncDone = Box::new(move |result| {
             if result.is_ok() {
                 for answer in &answers {
-                    answer.early().inspect(|early| early.synced(answer.base));
+                    answer.early.synced(answer.base);
                 }
             }
             flushed.done(result);
@@ -351,7 +343,7 @@ mod tests {
         let context = AppendContext {
             term,
             expected: Offset(expected),
-            early: Some(EarlyAnswer::new(answer, Arc::new(|| true))),
+            early: Some(Arc::new(EarlyAnswer::new(answer, Arc::new(|| true)))),
         };
         (Data { bytes: opaque_batch(2, b"ab"), context: Some(Arc::new(context)) }, answered)
     }

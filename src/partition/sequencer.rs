@@ -57,7 +57,7 @@ pub(super) struct AppendContext {
     /// The base offset that the batch must land on; elsewhere it is voided.
     pub(super) expected: Offset,
     /// Who is answered when the leader's own disk has the batch.
-    pub(super) early: Option<EarlyAnswer>,
+    pub(super) early: Option<Arc<EarlyAnswer>>,
 }
 
 struct InFlight {
@@ -70,13 +70,13 @@ struct InFlight {
 /// Who waits for the outcome of a proposal.
 struct Answers {
     on_commit: Vec<oneshot::Sender<Answer>>,
-    /// Holds who may have been answered before.
-    early: Option<Arc<AppendContext>>,
+    /// May have been given before.
+    early: Option<Arc<EarlyAnswer>>,
 }
 
 impl Answers {
     fn give(self, result: &Answer) {
-        if let Some(early) = self.early.as_ref().and_then(|context| context.early.as_ref()) {
+        if let Some(early) = self.early {
             early.give(result.clone());
         }
         for answer in self.on_commit {
@@ -258,13 +258,12 @@ impl Sequencer {
                 *next = next.advance(header.offset_count());
                 let (early, on_commit) = if on_local_sync {
                     let early = EarlyAnswer::new(answer, Arc::clone(&self.surely_leads));
-                    (Some(early), Vec::new())
+                    (Some(Arc::new(early)), Vec::new())
                 } else {
                     (None, vec![answer])
                 };
-                let context = Arc::new(AppendContext { term: *term, expected, early });
-                let early = on_local_sync.then(|| Arc::clone(&context));
-                let data = Data { bytes: batch, context: Some(context) };
+                let context = AppendContext { term: *term, expected, early: early.clone() };
+                let data = Data { bytes: batch, context: Some(Arc::new(context)) };
                 Some((data, Admitted { header, expected, answers: Answers { on_commit, early } }))
             }
         }
