@@ -134,20 +134,15 @@ impl<'a> Planner<'a> {
     ) -> Result<Replicas, Refusal> {
         let candidates = self.candidates(replication);
         let placed = placement::place(&candidates, existing, count, replication);
-        let mut placed = placed.map_err(|error| {
+        placed.map_err(|error| {
             Refusal::ReplicationFactor(format!(
                 "Unable to replicate the partition {replication} time(s): {error}"
             ))
-        })?;
-        for replicas in &mut placed {
-            // Where dead brokers had to be taken, a live one is to lead.
-            let live = replicas.iter().position(|id| self.alive.contains(id));
-            replicas[..=live.unwrap_or(0)].rotate_right(1);
-        }
-        Ok(placed)
+        })
     }
 
-    /// Brokers that may take replicas, the least loaded first: the live ones if they are enough.
+    /// Brokers that may take replicas, the least loaded first: the live ones if they are enough. Else dead ones
+    /// are preferred as leaders as often as others: until they are back, live replicas are elected.
     fn candidates(&self, replication: usize) -> Vec<Candidate> {
         let mut load: BTreeMap<BrokerId, (usize, usize)> = BTreeMap::new();
         for replicas in self.image.topics_by_id.values().flat_map(|topic| &topic.partitions) {

@@ -117,13 +117,14 @@ fn manual_assignments_are_checked() {
 }
 
 #[test]
-fn dead_brokers_take_replicas_only_where_needed_and_never_lead() {
+fn dead_brokers_take_replicas_only_where_needed_and_then_their_share_of_all() {
     let cluster = cluster(4, &[2, 3, 4]);
     let planned = create(&mut cluster.planner(), topic("t", 8, 3)).unwrap();
     assert!(planned.partitions.iter().flatten().all(|id| *id != BrokerId(1)));
     let planned = create(&mut cluster.planner(), topic("t", 8, 4)).unwrap();
-    assert!(planned.partitions.iter().all(|replicas| replicas[0] != BrokerId(1)));
     assert!(planned.partitions.iter().all(|replicas| replicas.contains(&BrokerId(1))));
+    let preferred = planned.partitions.iter().filter(|replicas| replicas[0] == BrokerId(1)).count();
+    assert_eq!(preferred, 2, "it leads its share once it is back");
 }
 
 #[test]
