@@ -13,6 +13,7 @@
 mod binary;
 mod http;
 mod injection;
+mod mounts;
 mod network;
 mod node;
 mod options;
@@ -28,6 +29,7 @@ mod volume;
 pub use binary::find_binary;
 pub use http::{Answer, get, request};
 pub use injection::{Injection, Sync};
+pub use mounts::keep_apart;
 pub use network::{Hindrance, Network, Wire};
 pub use node::Node;
 pub use options::{ClusterOptions, Folder};
