@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::id::{GroupId, NodeId};
+use crate::lag::Lag;
 
 /// A node or a group cannot be started, changed or stopped as asked.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +53,12 @@ pub enum HandoverError {
     #[error("the replica of node {0} is being refilled")]
     Refilling(NodeId),
     /// The preferred node lacks too much of the log.
-    #[error("node {node} is {entries} entries behind")]
+    #[error("node {node} is {lag} behind")]
     Behind {
         /// The preferred node.
         node: NodeId,
         /// What it is not known to hold.
-        entries: u64,
+        lag: Lag,
     },
     /// The preferred node has no vote in the group.
     #[error("node {0} is no voter of the group")]

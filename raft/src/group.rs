@@ -15,6 +15,7 @@ use crate::counts::Counts;
 use crate::entry::{Applied, Data};
 use crate::error::{ProposeError, RaftError};
 use crate::id::{GroupId, LogId, NodeId};
+use crate::lag::Lag;
 use crate::mutant;
 use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
@@ -300,6 +301,26 @@ impl Group {
             signals.lease_expired.notify_one();
         }
         confirmed
+    }
+
+    /// On the leader: what a voter is not known to hold of the log. `None` elsewhere, and for a node without a
+    /// vote.
+    pub fn lag(&self, node: NodeId) -> Option<Lag> {
+        let (entries, matched, committed) = {
+            let status = self.inner.status.borrow();
+            (status.lag(node)?, status.replication.get(&node).copied(), status.committed)
+        };
+        let bytes = matched.and_then(|matched| match committed.filter(|at| *at > matched) {
+            None => Some(0),
+            Some(committed) => self.inner.log.upgrade()?.bytes_of(matched + 1..committed + 1).ok(),
+        });
+        Some(Lag { entries, bytes })
+    }
+
+    /// On the leader: whether a voter has nearly all of the log, so that it could take over.
+    pub fn is_level(&self, node: NodeId) -> bool {
+        let rate = self.inner.transport.limits().catch_up_bytes_per_s;
+        self.lag(node).is_some_and(|lag| lag.is_small(rate))
     }
 
     /// Whether this node, which leads, hands the group over: it helps whoever stands.

@@ -42,6 +42,10 @@ pub trait LogPort: Send + Sync + 'static {
     /// `range.start` was purged or is not yet written.
     fn read(&self, range: Range<u64>, bytes_max: u64) -> io::Result<Vec<Entry>>;
 
+    /// How many bytes the entries of `range` take. An error where they are not all there: only those who ask
+    /// are told, the group goes on.
+    fn bytes_of(&self, range: Range<u64>) -> io::Result<u64>;
+
     /// Removes everything after `last` (everything at all for `None`); durable on return.
     fn truncate_after(&self, last: Option<LogId>) -> io::Result<()>;
 

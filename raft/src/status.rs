@@ -50,9 +50,6 @@ pub struct Role {
     pub ready: bool,
 }
 
-/// A voter may lack so many entries and still take over: it is sent them before it stands.
-const LAG_MAX: u64 = 1_000;
-
 impl GroupStatus {
     /// On the leader: how many entries of its log a voter is not known to hold. `None` elsewhere, and for
     /// a node without a vote.
@@ -63,11 +60,6 @@ impl GroupStatus {
         let end = self.last.map_or(0, |last| last + 1);
         let held = self.replication.get(&node).map_or(0, |matched| matched + 1);
         Some(end.saturating_sub(held))
-    }
-
-    /// On the leader: whether a voter has nearly all of the log, as far as it has said in this term.
-    pub fn is_level(&self, node: NodeId) -> bool {
-        self.replication.contains_key(&node) && self.lag(node).is_some_and(|lag| lag <= LAG_MAX)
     }
 
     /// The part that changes at elections only.

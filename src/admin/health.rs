@@ -4,6 +4,7 @@
 //! Deliberately elsewhere: who knows these troubles (`broker`), and putting together what several
 //! nodes know (`cli`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -78,11 +79,18 @@ pub struct ReplicaTrouble {
 #[serde(tag = "trouble", rename_all = "snake_case")]
 pub enum Trouble {
     /// Its node is not heard.
-    Down,
+    Down {
+        /// What else is known of it.
+        #[serde(default)]
+        absence: Absence,
+    },
     /// It lacks entries of the leader's log, and is sent them.
     Behind {
         /// So many.
         entries: u64,
+        /// Bytes of those that are committed, where known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
     },
     /// It is being opened.
     Opening,
@@ -103,6 +111,19 @@ pub enum Trouble {
         /// Why it could not be opened.
         reason: String,
     },
+}
+
+/// What is known of a node that another one does not hear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Absence {
+    /// Nobody listens at its address: its process has ended.
+    Ended,
+    /// It may have ended with its machine, be paused, or be cut off.
+    #[default]
+    Silent,
+    /// It answers whoever asks for the status: the network between nodes is cut.
+    CutOff,
 }
 
 impl Trouble {
@@ -160,25 +181,39 @@ fn without_leader(replicas: &[i32], troubles: &[ReplicaTrouble]) -> (String, Str
         let repair = "nothing, unless it lasts: then look at the nodes' logs";
         return ("an election is under way".to_owned(), repair.to_owned());
     }
-    let down = down(troubles);
     let (mut why, mut repair) = (Vec::new(), Vec::new());
-    if !down.is_empty() {
-        let are = if down.len() == 1 {
-            "is on a node that is down"
-        } else {
-            "are on nodes that are down"
+    for (absence, nodes) in absent(troubles) {
+        let one = nodes.len() == 1;
+        let are = match (absence, one) {
+            (Absence::Ended, true) => "is on a node that is down",
+            (Absence::Ended, false) => "are on nodes that are down",
+            (Absence::Silent, true) => "is on a node that is not heard",
+            (Absence::Silent, false) => "are on nodes that are not heard",
+            (Absence::CutOff, true) => "is on a node that answers, but is not heard by others",
+            (Absence::CutOff, false) => "are on nodes that answer, but are not heard by others",
         };
-        why.push(format!("{} of {} replicas {are} ({})", down.len(), replicas.len(), list(&down)));
-        repair.push(match (missing.min(down.len()), down.len()) {
-            (_, 1) => format!("start node {}", down[0]),
-            (1, _) => "start one of them".to_owned(),
-            (needed, all) if needed == all => "start them".to_owned(),
-            (needed, _) => format!("start {needed} of them"),
+        why.push(format!(
+            "{} of {} replicas {are} ({})",
+            nodes.len(),
+            replicas.len(),
+            list(&nodes)
+        ));
+        let (needed, all) = (missing.min(nodes.len()), nodes.len());
+        let some = match (needed, all) {
+            (_, 1) => format!("node {}", nodes[0]),
+            (1, _) => "one of them".to_owned(),
+            (needed, all) if needed == all => "them".to_owned(),
+            (needed, _) => format!("{needed} of them"),
+        };
+        repair.push(match absence {
+            Absence::Ended => format!("start {some}"),
+            Absence::Silent => format!("get {some} to run, and the others to reach it"),
+            Absence::CutOff => MEND.to_owned(),
         });
     }
-    let others: Vec<_> = voteless.iter().filter(|one| one.trouble != Trouble::Down).collect();
+    let others: Vec<_> = voteless.iter().filter(|one| !one.is_down()).collect();
     why.extend(others.iter().map(|one| one.to_string()));
-    if missing > down.len() {
+    if missing > voteless.len() - others.len() {
         repair.extend(others.iter().filter_map(|one| match &one.trouble {
             Trouble::Refilling { .. } => {
                 Some("restore a replica's folder from a copy, or delete the topic".to_owned())
@@ -186,7 +221,7 @@ fn without_leader(replicas: &[i32], troubles: &[ReplicaTrouble]) -> (String, Str
             Trouble::Out { .. } => Some(restart(one.node)),
             Trouble::Opening => Some("wait until it is open".to_owned()),
             Trouble::Unproven => Some("start every other replica's node".to_owned()),
-            Trouble::Down | Trouble::Behind { .. } | Trouble::Damaged { .. } => None,
+            Trouble::Down { .. } | Trouble::Behind { .. } | Trouble::Damaged { .. } => None,
         }));
     }
     repair.dedup();
@@ -195,14 +230,25 @@ fn without_leader(replicas: &[i32], troubles: &[ReplicaTrouble]) -> (String, Str
 
 /// What the other replicas lack, and what to do.
 fn with_leader(troubles: &[ReplicaTrouble]) -> (String, String) {
-    let down = down(troubles);
     let (mut why, mut repair) = (Vec::new(), Vec::new());
-    if !down.is_empty() {
-        let (nodes, are) = if down.len() == 1 { ("node", "is") } else { ("nodes", "are") };
-        why.push(format!("{nodes} {} {are} down", list(&down)));
-        repair.push(format!("start {nodes} {}", list(&down)));
+    for (absence, ids) in absent(troubles) {
+        let one = ids.len() == 1;
+        let nodes = format!("{} {}", if one { "node" } else { "nodes" }, list(&ids));
+        why.push(match (absence, one) {
+            (Absence::Ended, true) => format!("{nodes} is down"),
+            (Absence::Ended, false) => format!("{nodes} are down"),
+            (Absence::Silent, true) => format!("{nodes} is not heard"),
+            (Absence::Silent, false) => format!("{nodes} are not heard"),
+            (Absence::CutOff, true) => format!("{nodes} answers, but is not heard by others"),
+            (Absence::CutOff, false) => format!("{nodes} answer, but are not heard by others"),
+        });
+        repair.push(match absence {
+            Absence::Ended => format!("start {nodes}"),
+            Absence::Silent => format!("get {nodes} to run, and the others to reach it"),
+            Absence::CutOff => MEND.to_owned(),
+        });
     }
-    for one in troubles.iter().filter(|one| one.trouble != Trouble::Down) {
+    for one in troubles.iter().filter(|one| !one.is_down()) {
         why.push(one.to_string());
         if matches!(one.trouble, Trouble::Out { .. }) {
             repair.push(restart(one.node));
@@ -214,26 +260,45 @@ fn with_leader(troubles: &[ReplicaTrouble]) -> (String, String) {
     (why.join("; "), repair.join("; "))
 }
 
+/// What helps where nodes run that do not hear one another.
+const MEND: &str = "mend the network between the nodes";
+
 fn restart(node: i32) -> String {
     format!("do what the reason says, then restart node {node}")
 }
 
-fn down(troubles: &[ReplicaTrouble]) -> Vec<i32> {
-    let down = troubles.iter().filter(|one| one.trouble == Trouble::Down);
-    down.map(|one| one.node).collect()
+/// The nodes that are not heard, by what is known of them.
+fn absent(troubles: &[ReplicaTrouble]) -> BTreeMap<Absence, Vec<i32>> {
+    let mut nodes: BTreeMap<Absence, Vec<i32>> = BTreeMap::new();
+    for one in troubles {
+        if let Trouble::Down { absence } = one.trouble {
+            nodes.entry(absence).or_default().push(one.node);
+        }
+    }
+    nodes
 }
 
 fn list(nodes: &[i32]) -> String {
     nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+impl ReplicaTrouble {
+    fn is_down(&self) -> bool {
+        matches!(self.trouble, Trouble::Down { .. })
+    }
+}
+
 impl fmt::Display for ReplicaTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { node, trouble } = self;
         match trouble {
-            Trouble::Down => write!(f, "node {node} is down"),
-            Trouble::Behind { entries } => {
-                write!(f, "node {node} is {} entries behind, catching up", grouped(*entries))
+            Trouble::Down { .. } => write!(f, "node {node} is down"),
+            Trouble::Behind { entries, bytes } => {
+                write!(f, "node {node} is {} entries ", grouped(*entries))?;
+                match bytes.filter(|bytes| *bytes > 0) {
+                    Some(bytes) => write!(f, "({} bytes) behind, catching up", grouped(bytes)),
+                    None => f.write_str("behind, catching up"),
+                }
             }
             Trouble::Opening => write!(f, "the replica on node {node} is being opened"),
             Trouble::Refilling { progress } => {
@@ -284,39 +349,42 @@ mod tests {
         PartitionHealth::new("t".into(), 0, leader, replicas.to_vec(), troubles).sentence()
     }
 
+    const DOWN: Trouble = Trouble::Down { absence: Absence::Ended };
+    const SILENT: Trouble = Trouble::Down { absence: Absence::Silent };
+    const CUT_OFF: Trouble = Trouble::Down { absence: Absence::CutOff };
+
     fn out() -> Trouble {
         Trouble::Out { reason: "the log is gone".into() }
     }
 
     #[test]
     fn without_a_leader_it_says_who_is_missing_and_how_many_are_needed() {
-        use Trouble::Down;
         let refilling = Trouble::Refilling { progress: None };
         let three = [1, 2, 3];
         for (replicas, troubles, expected) in [
             (
                 &three[..],
-                vec![(2, Down), (3, Down)],
+                vec![(2, DOWN), (3, DOWN)],
                 "no leader: 2 of 3 replicas are on nodes that are down (2, 3): start one of them",
             ),
             (
                 &three[..],
-                vec![(1, Down), (2, Down), (3, Down)],
+                vec![(1, DOWN), (2, DOWN), (3, DOWN)],
                 "no leader: 3 of 3 replicas are on nodes that are down (1, 2, 3): start 2 of them",
             ),
             (
                 &[2][..],
-                vec![(2, Down)],
+                vec![(2, DOWN)],
                 "no leader: 1 of 1 replicas is on a node that is down (2): start node 2",
             ),
             (
                 &[1, 2][..],
-                vec![(1, Down), (2, Down)],
+                vec![(1, DOWN), (2, DOWN)],
                 "no leader: 2 of 2 replicas are on nodes that are down (1, 2): start them",
             ),
             (
                 &three[..],
-                vec![(1, out()), (3, Down)],
+                vec![(1, out()), (3, DOWN)],
                 "no leader: 1 of 3 replicas is on a node that is down (3); the replica on node 1 could \
                  not be opened: the log is gone: start node 3",
             ),
@@ -334,9 +402,21 @@ mod tests {
             ),
             (
                 &three[..],
-                vec![(3, Down)],
+                vec![(3, DOWN)],
                 "no leader: an election is under way: nothing, unless it lasts: then look at the nodes' \
                  logs",
+            ),
+            (
+                &three[..],
+                vec![(2, DOWN), (3, SILENT)],
+                "no leader: 1 of 3 replicas is on a node that is down (2); 1 of 3 replicas is on a node \
+                 that is not heard (3): start node 2; get node 3 to run, and the others to reach it",
+            ),
+            (
+                &three[..],
+                vec![(2, CUT_OFF), (3, CUT_OFF)],
+                "no leader: 2 of 3 replicas are on nodes that answer, but are not heard by others (2, \
+                 3): mend the network between the nodes",
             ),
         ] {
             assert_eq!(told(None, replicas, &troubles), expected);
@@ -346,25 +426,31 @@ mod tests {
     #[test]
     fn with_a_leader_it_says_what_the_others_lack() {
         let three = [1, 2, 3];
-        let behind = Trouble::Behind { entries: 1_200 };
+        let behind = Trouble::Behind { entries: 1_200, bytes: Some(60_000_000) };
         let refilling = Trouble::Refilling { progress: Some((5, 1_000_000)) };
         for (troubles, expected) in [
             (vec![], "healthy"),
-            (vec![(3, Trouble::Down)], "under-replicated: node 3 is down: start node 3"),
+            (vec![(3, DOWN)], "under-replicated: node 3 is down: start node 3"),
             (
-                vec![(2, behind.clone())],
-                "under-replicated: node 2 is 1,200 entries behind, catching up: nothing, it repairs \
-                 itself",
+                vec![(1, SILENT), (2, CUT_OFF)],
+                "under-replicated: node 1 is not heard; node 2 answers, but is not heard by others: get \
+                 node 1 to run, and the others to reach it; mend the network between the nodes",
             ),
             (
-                vec![(2, refilling), (3, Trouble::Down)],
+                vec![(2, behind.clone())],
+                "under-replicated: node 2 is 1,200 entries (60,000,000 bytes) behind, catching up: \
+                 nothing, it repairs itself",
+            ),
+            (
+                vec![(2, refilling), (3, DOWN)],
                 "under-replicated: node 3 is down; node 2 lost its log and is being refilled (5 of \
                  1,000,000 entries): start node 3",
             ),
             (
                 vec![(2, out()), (3, behind)],
                 "under-replicated: the replica on node 2 could not be opened: the log is gone; node 3 \
-                 is 1,200 entries behind, catching up: do what the reason says, then restart node 2",
+                 is 1,200 entries (60,000,000 bytes) behind, catching up: do what the reason says, then \
+                 restart node 2",
             ),
         ] {
             assert_eq!(told(Some(1), &three, &troubles), expected);
@@ -373,7 +459,8 @@ mod tests {
 
     #[test]
     fn programs_read_the_troubles_by_name() {
-        let trouble = ReplicaTrouble { node: 2, trouble: Trouble::Behind { entries: 7 } };
+        let behind = Trouble::Behind { entries: 7, bytes: None };
+        let trouble = ReplicaTrouble { node: 2, trouble: behind };
         let json = serde_json::to_value(&trouble).unwrap();
         assert_eq!(json, serde_json::json!({ "node": 2, "trouble": "behind", "entries": 7 }));
         assert_eq!(serde_json::from_value::<ReplicaTrouble>(json).unwrap(), trouble);

@@ -16,7 +16,7 @@ pub use backend::AdminBackend;
 pub use error::{AdminError, AdminErrorKind};
 pub(crate) use health::grouped;
 pub use health::{
-    HealthState, PartitionHealth, PartitionsAsked, PartitionsPage, ReplicaTrouble, Trouble,
+    Absence, HealthState, PartitionHealth, PartitionsAsked, PartitionsPage, ReplicaTrouble, Trouble,
 };
 pub use router::serve;
 pub use view::{

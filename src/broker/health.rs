@@ -9,14 +9,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use jackdaw_raft::{GroupStatus, NodeId};
+use jackdaw_raft::{Group, Lag, NodeId, PeerStatus};
 
 use super::admin_backend::LiveAdmin;
 use super::lock;
 use super::quarantine::quarantined;
 use crate::admin::{
-    HealthState, PartitionHealth, PartitionsAsked, PartitionsPage, QuarantineState, QuarantineView,
-    ReplicaTrouble, Trouble,
+    Absence, HealthState, PartitionHealth, PartitionsAsked, PartitionsPage, QuarantineState,
+    QuarantineView, ReplicaTrouble, Trouble,
 };
 use crate::metadata::TopicImage;
 use crate::metrics::{PeerSample, ReplicationSample};
@@ -70,7 +70,7 @@ impl LiveAdmin {
             ..ReplicationSample::default()
         };
         let peers = self.raft.peers().borrow().clone();
-        let peer = |(node, peer): (&NodeId, &jackdaw_raft::PeerStatus)| PeerSample {
+        let peer = |(node, peer): (&NodeId, &PeerStatus)| PeerSample {
             peer: node.0,
             alive: peer.alive,
             round_trip: peer.rtt,
@@ -86,7 +86,7 @@ impl LiveAdmin {
                 sample.lag_max = lags.fold(sample.lag_max, u64::max);
                 let troubled = |node: &NodeId| {
                     let broker = BrokerId(node.0 as i32);
-                    self.elsewhere(&alive, topic, index, broker, Some(&status)).is_some()
+                    self.elsewhere(&alive, topic, index, broker, Some(partition.group())).is_some()
                 };
                 sample.under_replicated += u64::from(others.clone().any(troubled));
             }
@@ -99,24 +99,34 @@ impl LiveAdmin {
         sample
     }
 
-    /// What is wrong with another node's replica; `status` is that of the group on this node.
+    /// What is wrong with another node's replica; `group` is the one on this node.
     fn elsewhere(
         &self,
         alive: &BTreeSet<BrokerId>,
         topic: TopicId,
         partition: PartitionIndex,
         broker: BrokerId,
-        status: Option<&GroupStatus>,
+        group: Option<&Group>,
     ) -> Option<Trouble> {
         if !alive.contains(&broker) {
-            return Some(Trouble::Down);
+            return Some(Trouble::Down { absence: self.absence(broker) });
         }
         if self.metadata.is_refilling(topic, partition, broker) {
             return Some(Trouble::Refilling { progress: None });
         }
-        let (status, node) = (status?, NodeId(broker.0 as u64));
-        let entries = status.lag(node)?;
-        (!status.is_level(node)).then_some(Trouble::Behind { entries })
+        let (group, node) = (group?, NodeId(broker.0 as u64));
+        let Lag { entries, bytes } = group.lag(node)?;
+        (!group.is_level(node)).then_some(Trouble::Behind { entries, bytes })
+    }
+
+    /// What is known of a node that is not heard.
+    fn absence(&self, broker: BrokerId) -> Absence {
+        let peers = self.raft.peers();
+        let refused = |peer: &PeerStatus| peer.refused;
+        match peers.borrow().get(&NodeId(broker.0 as u64)).is_some_and(refused) {
+            true => Absence::Ended,
+            false => Absence::Silent,
+        }
     }
 
     fn look(&self) -> Look<'_> {
@@ -136,12 +146,12 @@ impl Look<'_> {
         let leader = self.admin.metadata.leader_of(topic.id, partition);
         let replicas = topic.replicas(partition).unwrap_or_default();
         let here = self.admin.partitions.get(topic.id, partition);
-        let status = here.map(|here| here.group().status().borrow().clone());
+        let group = here.as_ref().map(|here| here.group());
         let trouble = |broker: &BrokerId| {
             let trouble = if *broker == self.admin.metadata.broker() {
-                self.here(topic, index, status.is_some())
+                self.here(topic, index, group.is_some())
             } else {
-                self.admin.elsewhere(&self.alive, topic.id, partition, *broker, status.as_ref())
+                self.admin.elsewhere(&self.alive, topic.id, partition, *broker, group)
             };
             trouble.map(|trouble| ReplicaTrouble { node: broker.0, trouble })
         };

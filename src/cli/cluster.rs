@@ -6,7 +6,9 @@
 //! position of each replica and the liveness of nodes come from the nodes' admin endpoints, as far
 //! as they answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -24,6 +26,7 @@ const ADMIN_WAIT: Duration = Duration::from_secs(2);
 #[derive(Serialize)]
 struct Status {
     cluster: String,
+    /// `None` where nobody that answers hears one: what is told of others is then what was last known.
     metadata_leader: Option<i32>,
     metadata_term: Option<u64>,
     nodes: Vec<Node>,
@@ -48,9 +51,34 @@ struct Node {
     admin: Option<String>,
     /// Whether its admin endpoint answered.
     alive: bool,
+    state: NodeState,
+    /// Nodes that answered and do not hear this one.
+    unheard_by: Vec<i32>,
     leads: usize,
     replicas: usize,
     metadata_applied_index: Option<u64>,
+}
+
+/// What asking a node has shown.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum NodeState {
+    /// It answered.
+    Up,
+    /// Nobody listens there.
+    Down,
+    /// It was asked, and there was no answer in time.
+    NoAnswer,
+    /// Its endpoint is not known.
+    Unknown,
+}
+
+/// What the nodes' admin endpoints answered.
+#[derive(Default)]
+struct Asked {
+    views: BTreeMap<i32, ClusterView>,
+    /// Nodes at whose endpoint nobody listens.
+    down: BTreeSet<i32>,
 }
 
 #[derive(Serialize)]
@@ -78,21 +106,22 @@ pub(super) async fn run(command: ClusterCommand, connect: &Connect) -> anyhow::R
     let ClusterCommand::Status = command;
     let mut client = connect.client().await?;
     client.look(None).await?;
-    let views = views(&connect.admin, &client).await;
+    let asked = ask(&connect.admin, &client).await;
+    let views = &asked.views;
     if views.is_empty() {
         eprintln!(
             "warning: no admin endpoint answers; name one with --admin for replica positions"
         );
     }
-    let mut status = status(&mut client, &views).await?;
-    status.unhealthy = health::merge(&views, &pages(&views).await);
+    let mut status = status(&mut client, &asked).await?;
+    status.unhealthy = health::merge(views, &pages(views).await);
     if connect.json { print_json(&status) } else { Ok(print(&render(&status))?) }
 }
 
 /// What each node says of itself, by id. `addresses` are asked only until one of them belongs to
 /// this cluster; it names the others.
-async fn views(addresses: &[String], client: &Client) -> BTreeMap<i32, ClusterView> {
-    let mut found = BTreeMap::new();
+async fn ask(addresses: &[String], client: &Client) -> Asked {
+    let mut found = Asked::default();
     for address in addresses {
         let Ok(view) = get_json::<ClusterView>(address, "/api/v1/cluster", ADMIN_WAIT).await else {
             continue;
@@ -102,16 +131,27 @@ async fn views(addresses: &[String], client: &Client) -> BTreeMap<i32, ClusterVi
             continue;
         }
         let others = view.nodes.iter().filter(|node| node.id != view.node);
-        let others = others.filter_map(|node| node.admin.as_deref());
-        let asked =
-            others.map(|admin| get_json::<ClusterView>(admin, "/api/v1/cluster", ADMIN_WAIT));
-        for other in join_all(asked).await.into_iter().flatten() {
-            found.insert(other.node, other);
+        let others = others.filter_map(|node| Some((node.id, node.admin.as_deref()?)));
+        let asked = others.map(async |(id, admin)| {
+            (id, get_json::<ClusterView>(admin, "/api/v1/cluster", ADMIN_WAIT).await)
+        });
+        for (id, other) in join_all(asked).await {
+            match other {
+                Ok(other) => drop(found.views.insert(other.node, other)),
+                Err(error) if is_refusal(&error) => drop(found.down.insert(id)),
+                Err(_) => {}
+            }
         }
-        found.insert(view.node, view);
+        found.views.insert(view.node, view);
         break;
     }
     found
+}
+
+/// Whether nobody listens where an answer was to come from.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    let errors = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    errors.into_iter().any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// What each node finds wrong with partitions, by id.
@@ -136,7 +176,8 @@ async fn pages(views: &BTreeMap<i32, ClusterView>) -> Pages {
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-async fn status(client: &mut Client, views: &BTreeMap<i32, ClusterView>) -> anyhow::Result<Status> {
+async fn status(client: &mut Client, asked: &Asked) -> anyhow::Result<Status> {
+    let views = &asked.views;
     let mut partitions = Vec::new();
     for (topic, known) in client.topics.clone() {
         let led = known.partitions.iter().filter(|(_, p)| p.leader.is_some());
@@ -155,8 +196,7 @@ async fn status(client: &mut Client, views: &BTreeMap<i32, ClusterView>) -> anyh
             });
         }
     }
-    // The view with the newest term knows the leader best.
-    let newest = views.values().max_by_key(|view| view.metadata.term);
+    let newest = best_informed(views);
     let listed: BTreeMap<i32, (String, Option<String>)> = views
         .values()
         .flat_map(|view| &view.nodes)
@@ -169,8 +209,10 @@ async fn status(client: &mut Client, views: &BTreeMap<i32, ClusterView>) -> anyh
     let nodes = listed.into_iter().map(|(id, (kafka, admin))| Node {
         id,
         kafka,
-        admin,
         alive: views.contains_key(&id),
+        state: asked.state(id, admin.as_ref()),
+        unheard_by: asked.unheard_by(id),
+        admin,
         leads: partitions.iter().filter(|p| p.leader == Some(id)).count(),
         replicas: partitions.iter().filter(|p| p.replicas.contains(&id)).count(),
         metadata_applied_index: views.get(&id).map(|view| view.metadata.applied_index),
@@ -184,6 +226,47 @@ async fn status(client: &mut Client, views: &BTreeMap<i32, ClusterView>) -> anyh
         quarantined: quarantined(views),
         unhealthy: Vec::new(),
     })
+}
+
+/// The view with the newest term, of those that hear a metadata leader if any does.
+fn best_informed(views: &BTreeMap<i32, ClusterView>) -> Option<&ClusterView> {
+    let rank = |view: &&ClusterView| (view.metadata.leader.is_some(), view.metadata.term);
+    views.values().max_by_key(rank)
+}
+
+impl Asked {
+    fn state(&self, node: i32, admin: Option<&String>) -> NodeState {
+        match admin {
+            _ if self.views.contains_key(&node) => NodeState::Up,
+            _ if self.down.contains(&node) => NodeState::Down,
+            Some(_) => NodeState::NoAnswer,
+            None => NodeState::Unknown,
+        }
+    }
+
+    fn unheard_by(&self, node: i32) -> Vec<i32> {
+        let unheard =
+            |view: &&ClusterView| view.nodes.iter().any(|other| other.id == node && !other.alive);
+        self.views.values().filter(unheard).map(|view| view.node).collect()
+    }
+}
+
+/// A node's state, with who does not hear one that answers.
+struct NodeWords<'a> {
+    state: NodeState,
+    unheard_by: &'a [i32],
+}
+
+impl fmt::Display for NodeWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.state {
+            NodeState::Up if self.unheard_by.is_empty() => f.write_str("up"),
+            NodeState::Up => write!(f, "up, not heard by {}", list(self.unheard_by)),
+            NodeState::Down => f.write_str("down"),
+            NodeState::NoAnswer => f.write_str("no answer"),
+            NodeState::Unknown => f.write_str("unknown"),
+        }
+    }
 }
 
 fn quarantined(views: &BTreeMap<i32, ClusterView>) -> Vec<Quarantined> {
@@ -211,19 +294,28 @@ fn positions(views: &BTreeMap<i32, ClusterView>, topic: &str, partition: i32) ->
 }
 
 fn render(status: &Status) -> String {
-    let mut text = format!(
-        "cluster {}, metadata led by node {}{}\n\n",
-        status.cluster,
-        or_dash(status.metadata_leader),
-        status.metadata_term.map(|term| format!(" (term {term})")).unwrap_or_default()
-    );
+    let term = status.metadata_term.map(|term| format!(" (term {term})")).unwrap_or_default();
+    let mut text = match status.metadata_leader {
+        Some(leader) => {
+            format!("cluster {}, metadata led by node {leader}{term}\n\n", status.cluster)
+        }
+        None => {
+            let told: Vec<i32> = status.nodes.iter().filter(|n| n.alive).map(|n| n.id).collect();
+            format!(
+                "cluster {}, no metadata leader is heard by who answers ({}): what follows may \
+                 be out of date\n\n",
+                status.cluster,
+                list(&told),
+            )
+        }
+    };
     let mut nodes = Table::new(&["NODE", "KAFKA", "ADMIN", "STATE", "LEADS", "REPLICAS"]);
     for node in &status.nodes {
         nodes.row([
             node.id.to_string(),
             node.kafka.clone(),
             or_dash(node.admin.as_ref()),
-            if node.alive { "up" } else { "down" }.to_owned(),
+            NodeWords { state: node.state, unheard_by: &node.unheard_by }.to_string(),
             node.leads.to_string(),
             node.replicas.to_string(),
         ]);
@@ -250,4 +342,91 @@ fn render(status: &Status) -> String {
     }
     text.push_str(&health::render(&status.unhealthy));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::{MetadataView, NodeView};
+
+    /// What `node` says, which hears the nodes of `heard` out of three.
+    fn view(node: i32, heard: &[i32], leader: Option<i32>, term: u64) -> ClusterView {
+        let nodes = (1..=3).map(|id| NodeView {
+            id,
+            admin: Some(format!("127.0.0.1:{id}")),
+            alive: heard.contains(&id),
+            ..NodeView::default()
+        });
+        let metadata = MetadataView { leader, term, ..MetadataView::default() };
+        ClusterView { node, nodes: nodes.collect(), metadata, ..ClusterView::default() }
+    }
+
+    fn states(asked: &Asked) -> Vec<String> {
+        let admin = String::new();
+        let state = |id| {
+            let (state, unheard_by) = (asked.state(id, Some(&admin)), asked.unheard_by(id));
+            NodeWords { state, unheard_by: &unheard_by }.to_string()
+        };
+        (1..=3).map(state).collect()
+    }
+
+    #[test]
+    fn a_node_that_answers_is_up_whoever_does_not_hear_it() {
+        let views = [view(1, &[1, 3], Some(3), 5), view(2, &[2, 3], Some(3), 5)];
+        let views = views.into_iter().map(|view| (view.node, view)).collect();
+        let mut asked = Asked { views, ..Asked::default() };
+        assert_eq!(states(&asked), ["up, not heard by 2", "up, not heard by 1", "no answer"]);
+        asked.down.insert(3);
+        assert_eq!(states(&asked)[2], "down");
+        assert!(asked.state(3, None) == NodeState::Down);
+        assert!(Asked::default().state(3, None) == NodeState::Unknown);
+    }
+
+    #[test]
+    fn who_hears_a_metadata_leader_is_believed_before_who_does_not() {
+        let views = [view(1, &[1], None, 9), view(2, &[2, 3], Some(3), 5)];
+        let views: BTreeMap<_, _> = views.into_iter().map(|view| (view.node, view)).collect();
+        assert_eq!(best_informed(&views).map(|view| view.node), Some(2));
+        let alone = BTreeMap::from([(1, views[&1].clone())]);
+        assert_eq!(best_informed(&alone).map(|view| view.node), Some(1));
+    }
+
+    #[test]
+    fn without_a_metadata_leader_the_status_says_that_it_may_be_old() {
+        let node = |id, state| Node {
+            id,
+            kafka: String::new(),
+            admin: None,
+            alive: state == NodeState::Up,
+            state,
+            unheard_by: Vec::new(),
+            leads: 0,
+            replicas: 0,
+            metadata_applied_index: None,
+        };
+        let mut status = Status {
+            cluster: "c".into(),
+            metadata_leader: None,
+            metadata_term: Some(4),
+            nodes: vec![node(1, NodeState::Up), node(2, NodeState::NoAnswer)],
+            partitions: Vec::new(),
+            quarantined: Vec::new(),
+            unhealthy: Vec::new(),
+        };
+        let first = |status: &Status| render(status).lines().next().unwrap().to_owned();
+        assert_eq!(
+            first(&status),
+            "cluster c, no metadata leader is heard by who answers (1): what follows may be out of date"
+        );
+        status.metadata_leader = Some(2);
+        assert_eq!(first(&status), "cluster c, metadata led by node 2 (term 4)");
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_silence() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert!(is_refusal(&anyhow::Error::from(refused).context("it cannot be read")));
+        assert!(!is_refusal(&anyhow::Error::from(io::Error::from(io::ErrorKind::TimedOut))));
+        assert!(!is_refusal(&anyhow::anyhow!("it did not answer in time")));
+    }
 }

@@ -1,11 +1,12 @@
 //! What is wrong with partitions, put together from what each node knows.
 //!
 //! A partition's leader knows best how the other replicas fare, and each node what keeps its own from
-//! running; without a leader every node is believed.
+//! running; without a leader every node is believed. Who answers the one that asks is not down, whoever else
+//! does not hear it.
 
 use std::collections::BTreeMap;
 
-use crate::admin::{ClusterView, HealthState, PartitionHealth, ReplicaTrouble, Trouble};
+use crate::admin::{Absence, ClusterView, HealthState, PartitionHealth, ReplicaTrouble, Trouble};
 
 /// What each node finds wrong, by its id.
 pub(super) type Pages = BTreeMap<i32, Vec<PartitionHealth>>;
@@ -27,7 +28,12 @@ pub(super) fn merge(views: &BTreeMap<i32, ClusterView>, pages: &Pages) -> Vec<Pa
     let merged = told.into_iter().map(|(key, told)| {
         let leader = leaders.get(&key).copied();
         let has_told = leader.is_some_and(|leader| pages.contains_key(&leader));
-        let troubles = troubles(leader.filter(|_| has_told), &told);
+        let mut troubles = troubles(leader.filter(|_| has_told), &told);
+        for one in troubles.iter_mut().filter(|one| views.contains_key(&one.node)) {
+            if let Trouble::Down { absence } = &mut one.trouble {
+                *absence = Absence::CutOff;
+            }
+        }
         let replicas = told[0].1.replicas.clone();
         PartitionHealth::new(key.0.to_owned(), key.1, leader, replicas, troubles)
     });
@@ -98,6 +104,8 @@ mod tests {
 
     use super::*;
 
+    const DOWN: Trouble = Trouble::Down { absence: Absence::Ended };
+
     fn view(leader: Option<i32>, term: u64) -> ClusterView {
         let partition = PartitionView { leader, term, ..PartitionView::default() };
         let topic =
@@ -122,17 +130,20 @@ mod tests {
     fn the_leader_and_each_node_of_its_own_replica_are_believed() {
         let views =
             BTreeMap::from([(1, view(Some(1), 4)), (2, view(None, 0)), (3, view(Some(1), 4))]);
-        let cut_off = health(None, &[(1, Trouble::Down), (3, Trouble::Down)]);
-        let behind = Trouble::Behind { entries: 3_000 };
+        let cut_off = health(None, &[(1, DOWN), (3, DOWN)]);
+        let behind = Trouble::Behind { entries: 3_000, bytes: None };
         let out = Trouble::Out { reason: "no space".into() };
         let mut pages = Pages::from([
-            (1, health(Some(1), &[(2, Trouble::Down), (3, behind)])),
+            (1, health(Some(1), &[(2, DOWN), (3, behind)])),
             (2, cut_off.clone()),
             (3, health(Some(1), &[(3, out)])),
         ]);
-        let expected = "under-replicated: node 2 is down; the replica on node 3 could not be opened: no \
-                        space: start node 2; do what the reason says, then restart node 3";
+        let expected = "under-replicated: node 2 answers, but is not heard by others; the replica on \
+                        node 3 could not be opened: no space: mend the network between the nodes; do \
+                        what the reason says, then restart node 3";
         assert_eq!(sentences(&views, &pages), [expected]);
+        let without_2 = views.clone().into_iter().filter(|(node, _)| *node != 2).collect();
+        assert!(sentences(&without_2, &pages)[0].contains("node 2 is down"), "it does not answer");
         // What a node believes that is cut off counts for nothing beside a leader without a complaint.
         pages = Pages::from([(1, Vec::new()), (2, cut_off), (3, Vec::new())]);
         assert_eq!(sentences(&views, &pages), [""; 0]);
@@ -141,7 +152,7 @@ mod tests {
     #[test]
     fn without_a_leader_everybody_is_believed() {
         let views = BTreeMap::from([(1, view(None, 0))]);
-        let pages = Pages::from([(1, health(None, &[(2, Trouble::Down), (3, Trouble::Down)]))]);
+        let pages = Pages::from([(1, health(None, &[(2, DOWN), (3, DOWN)]))]);
         let expected =
             "no leader: 2 of 3 replicas are on nodes that are down (2, 3): start one of them";
         assert_eq!(sentences(&views, &pages), [expected]);
@@ -152,13 +163,13 @@ mod tests {
         let down: Vec<_> = (0..7)
             .map(|partition| PartitionHealth {
                 partition,
-                ..health(Some(1), &[(3, Trouble::Down)]).remove(0)
+                ..health(Some(1), &[(3, DOWN)]).remove(0)
             })
             .collect();
         let text = "\nt-0, t-1, t-2, t-3, t-4 and 2 more: under-replicated: node 3 is down: start node 3\n";
         assert_eq!(render(&down), text);
         let mut both = down[..1].to_vec();
-        both.extend(health(None, &[(2, Trouble::Down), (3, Trouble::Down)]));
+        both.extend(health(None, &[(2, DOWN), (3, DOWN)]));
         assert!(render(&both).starts_with("\nt-0: no leader"), "the worse first");
         assert_eq!(render(&[]), "");
     }

@@ -121,6 +121,10 @@ impl LogPort for MetadataLog {
         }
     }
 
+    fn bytes_of(&self, range: Range<u64>) -> io::Result<u64> {
+        Ok(self.log.bytes_of(range)?)
+    }
+
     fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
         let last = last.map(|last| last.index);
         Ok(self.log.patiently(|log| log.truncate_after(last))?)

@@ -235,6 +235,10 @@ impl LogPort for PartitionLog {
             .collect()
     }
 
+    fn bytes_of(&self, range: Range<u64>) -> io::Result<u64> {
+        self.log.bytes_of(range).map_err(Into::into)
+    }
+
     fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
         let last = last.map(|id| id.index);
         self.log.patiently(|log| log.truncate_after(last)).map_err(Into::into)
@@ -319,6 +323,10 @@ mod tests {
 
         fn read(&self, range: Range<u64>, bytes_max: u64) -> io::Result<Vec<Entry>> {
             self.0.read(range, bytes_max)
+        }
+
+        fn bytes_of(&self, range: Range<u64>) -> io::Result<u64> {
+            self.0.bytes_of(range)
         }
 
         fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {

@@ -108,8 +108,11 @@ fn the_status_says_what_is_wrong_and_what_would_repair_it() {
     cluster.node_mut(3).kill().unwrap();
     let down = r#"under_replicated: "node 3 is down": "start node 3""#;
     wait_until(|| unhealthy(&cluster) == [down; 5]);
-    let page = partitions(&cluster, 0, "?unhealthy=true");
-    assert_eq!(page["partitions"][4]["troubles"][0], json!({ "node": 3, "trouble": "down" }));
+    let trouble = json!({ "node": 3, "trouble": "down", "absence": "ended" });
+    wait_until(|| {
+        let page = partitions(&cluster, 0, "?unhealthy=true");
+        page["partitions"][4]["troubles"][0] == trouble
+    });
     wait_until(|| {
         let has = |node: i32, line| cluster.node(node).has_metric(line);
         !has(1, "jackdaw_under_replicated_partitions 0")

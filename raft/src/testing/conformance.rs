@@ -85,6 +85,10 @@ impl LogPort for FromZero {
         if start >= range.end { Ok(Vec::new()) } else { self.log.read(start..range.end, bytes_max) }
     }
 
+    fn bytes_of(&self, range: Range<u64>) -> io::Result<u64> {
+        self.log.bytes_of(range)
+    }
+
     fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
         self.log.truncate_after(last)
     }

@@ -70,6 +70,14 @@ fn copy(entry: &Entry) -> Entry {
     Entry { log_id: entry.log_id, payload }
 }
 
+/// Bytes of the payload.
+fn size(entry: &Entry) -> u64 {
+    match &entry.payload {
+        Payload::Data(data) => data.bytes.len() as u64,
+        Payload::Blank | Payload::Membership(_) => 0,
+    }
+}
+
 impl LogPort for MemLog {
     fn state(&self) -> io::Result<LogState> {
         let state = self.state();
@@ -111,15 +119,23 @@ impl LogPort for MemLog {
             if entry.log_id.index >= range.end {
                 break;
             }
-            if let Payload::Data(data) = &entry.payload {
-                bytes += data.bytes.len() as u64;
-            }
+            bytes += size(entry);
             if bytes > bytes_max && !read.is_empty() {
                 break;
             }
             read.push(copy(entry));
         }
         Ok(read)
+    }
+
+    fn bytes_of(&self, range: Range<u64>) -> io::Result<u64> {
+        let state = self.state();
+        let wanted = state.entries.iter().filter(|entry| range.contains(&entry.log_id.index));
+        let sizes: Vec<u64> = wanted.map(size).collect();
+        if sizes.len() as u64 != range.end.saturating_sub(range.start) {
+            return Err(io::Error::other(format!("not all of {range:?} are there")));
+        }
+        Ok(sizes.iter().sum())
     }
 
     fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {

@@ -51,3 +51,41 @@ async fn what_was_missed_comes_at_the_rate_and_live_entries_after_it() {
     applied_everywhere(&cluster.homes, &expected).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_does_not_go_to_a_replica_that_lacks_few_but_large_entries() {
+    let preferred = NodeId(2);
+    let mut homes = homes(3);
+    homes.iter_mut().for_each(|home| {
+        (home.preferred, home.settle_ms) = (Some(preferred), 3_600_000);
+        home.catch_up_bytes_per_s = 8 << 20;
+    });
+    let mut cluster = Cluster::start_at(homes).await;
+    let first = cluster.leader().await;
+    if first != 2 {
+        within("a transfer", cluster.groups[first].transfer_leader(NodeId(3))).await.unwrap();
+    }
+    until(&cluster.groups[2], "leads", |status| status.leader_ready).await;
+    let peers = addresses(&cluster.homes);
+    cluster.nodes[1].shutdown().await;
+    propose_big(&cluster.groups[2], 0..ENTRIES).await;
+    cluster.nodes[1] = cluster.homes[1].start(peers).await;
+    cluster.groups[1] = cluster.homes[1].open(&cluster.nodes[1]).await;
+
+    let (mut behind, mut status) = (0, cluster.groups[2].status());
+    let took = loop {
+        let begun = Instant::now();
+        match within("a hand-over", cluster.nodes[2].hand_to_preferred(GROUP)).await {
+            Ok(()) => break begun.elapsed(),
+            Err(HandoverError::Behind { lag, .. }) if lag.bytes.is_some() => behind += 1,
+            Err(HandoverError::Behind { .. } | HandoverError::Unreachable(_)) => {}
+            Err(other) => panic!("{other}"),
+        }
+        // It is sent what it lacks, which shows here; that it is there again does not.
+        let _ = tokio::time::timeout(Duration::from_millis(20), status.changed()).await;
+    };
+    assert!(behind > 0, "it was never seen to be behind, though for more than a second");
+    assert!(took < Duration::from_millis(500), "{took:?}: it was behind");
+    until(&cluster.groups[1], "leads", |status| status.leader_ready).await;
+    cluster.stop().await;
+}

@@ -78,8 +78,8 @@ async fn a_group_is_handed_to_the_preferred_node_when_asked_for_and_able() {
     propose_all(&cluster.groups[2], 0..20).await;
     let none = cluster.nodes[0].hand_to_preferred(GROUP).await;
     assert!(matches!(none, Err(HandoverError::NotLeader)), "{none:?}");
-    let level = |status: &GroupStatus| status.is_level(preferred);
-    until(&cluster.groups[2], "the preferred one is level", level).await;
+    let level = |status: &GroupStatus| status.lag(preferred) == Some(0);
+    until(&cluster.groups[2], "the preferred one has it all", level).await;
     let before = cluster.nodes[2].counts();
     within("a hand-over", cluster.nodes[2].hand_to_preferred(GROUP)).await.unwrap();
     until(&cluster.groups[1], "leads again", |status| status.leader_ready).await;

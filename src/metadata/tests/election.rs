@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jackdaw_raft::testing::{MemLog, MemMachine};
-use jackdaw_raft::{Group, NodeId};
+use jackdaw_raft::{Group, GroupStatus, NodeId};
 
 use super::cluster::{Cluster, cluster};
 use super::node::{LONG, TestNode};
@@ -93,7 +93,8 @@ impl Placed {
         }
         let mut status = self.at(leader, index).status();
         let node = NodeId(preferred.0 as u64);
-        drop(within("level", status.wait_for(|status| status.is_level(node))).await.unwrap());
+        let has_all = |status: &GroupStatus| status.lag(node) == Some(0);
+        drop(within("it has all", status.wait_for(has_all)).await.unwrap());
     }
 }
 

@@ -87,6 +87,31 @@ impl Log {
         Ok(self.walk_to_index(&part, index)?.cursor.next_offset)
     }
 
+    /// How many bytes the entries of `range` take.
+    ///
+    /// # Errors
+    /// [`LogError::OutOfRange`] unless they are all there; [`LogError::Corrupt`]; [`LogError::Io`].
+    pub fn bytes_of(&self, range: Range<u64>) -> Result<u64, LogError> {
+        let parts = {
+            let view = read(&self.0.view);
+            let (first, end) = (view.first_index(), view.end.next_index);
+            if let Some(index) =
+                [range.start, range.end].into_iter().find(|at| *at < first || *at > end)
+            {
+                return Err(LogError::OutOfRange { index, first, last: end.saturating_sub(1) });
+            }
+            let upto = view.segment_of_index(range.end);
+            let parts = view.segment_of_index(range.start)..=upto;
+            parts.map(|at| view.part(at)).collect::<Result<Vec<_>, _>>()?
+        };
+        let (Some(begin), Some(end)) = (parts.first(), parts.last()) else { return Ok(0) };
+        let whole: u64 = parts[1..].iter().zip(&parts).map(|(_, before)| before.end.position).sum();
+        let heads: u64 = parts[1..].iter().map(|part| part.segment.head_bytes).sum();
+        let upto = self.walk_to_index(end, range.end)?.position;
+        let from = self.walk_to_index(begin, range.start)?.position;
+        Ok((whole + upto).saturating_sub(heads + from))
+    }
+
     /// A walk that stands before the entry at `index`, which the part holds.
     pub(super) fn walk_to_index(&self, part: &Part, index: u64) -> Result<Walker, LogError> {
         let segment = &part.segment;

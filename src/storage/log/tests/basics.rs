@@ -52,6 +52,30 @@ fn reads_back_the_same_from_cache_and_disk_before_and_after_reopening() {
 }
 
 #[test]
+fn bytes_of_entries_are_told_over_segments_and_only_of_those_that_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    let entries = append_each(&log, &mixed(4, 0, 60));
+    let segments = log.segments().unwrap();
+    assert!(segments.len() > 3);
+    let size = |entry: &LogEntry| match entry.body {
+        EntryBody::Batch(_) => entry.body.len() as u64,
+        _ => entry.bytes(),
+    };
+    for (from, upto) in [(0, 60), (0, 0), (60, 60), (7, 8), (3, 51), (59, 60)] {
+        let expected: u64 = entries[from..upto].iter().map(size).sum();
+        assert_eq!(log.bytes_of(from as u64..upto as u64).unwrap(), expected, "{from}..{upto}");
+    }
+    let first = segments[2].first_index;
+    log.purge(first - 1).unwrap();
+    assert_eq!(log.first_index(), first);
+    assert!(log.bytes_of(first..60).unwrap() > 0);
+    for gone in [first - 1..60, first..61, 61..62] {
+        assert!(matches!(log.bytes_of(gone), Err(LogError::OutOfRange { .. })));
+    }
+}
+
+#[test]
 fn refuses_what_does_not_continue_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(dir.path());
