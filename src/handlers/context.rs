@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use kafka_wire_core::{StrBytes, Uuid};
 
 use super::fetch::SessionCache;
@@ -145,11 +146,15 @@ impl Context {
 
 /// The leader of the metadata group coordinates all consumer groups.
 impl CoordinatorLookup for Context {
-    fn group_coordinator(&self) -> Option<CoordinatorEndpoint> {
-        let node = self.metadata.port.controller()?;
-        let image = self.metadata.port.image();
-        let broker = image.brokers.get(&node)?;
-        let port = i32::from(broker.port);
-        Some(CoordinatorEndpoint { node, host: broker.host.as_str().into(), port })
+    fn group_coordinator(&self) -> BoxFuture<'_, Option<CoordinatorEndpoint>> {
+        Box::pin(async {
+            let (port, image) = (&self.metadata.port, self.metadata.port.image());
+            let hears_all = image.brokers.len() <= port.alive().len();
+            let told = if hears_all { None } else { port.hear().await.controller };
+            let node = told.or_else(|| port.controller())?;
+            let broker = image.brokers.get(&node)?;
+            let port = i32::from(broker.port);
+            Some(CoordinatorEndpoint { node, host: broker.host.as_str().into(), port })
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! DescribeCluster: the cluster's id, controller and brokers. Versions 0–2.
 //!
-//! **Invariant:** brokers come in order of their ids; one that is not alive is listed only on
-//! demand (version 2), as fenced.
+//! **Invariant:** brokers come in order of their ids; one that is not alive, here or by a peer's word, is
+//! listed only on demand (version 2), as fenced.
 
 use kafka_wire::describe_cluster_response::DescribeClusterBroker;
 use kafka_wire::{DescribeClusterRequest, DescribeClusterResponse};
@@ -30,12 +30,16 @@ pub async fn handle(
         response.error_message = Some(message.into());
         return response;
     }
-    let brokers = context.brokers();
+    let hearsay = context.port.hear().await;
+    let mut brokers = context.brokers();
+    for (broker, alive) in &mut brokers {
+        *alive |= hearsay.there.contains(&broker.id);
+    }
     let alive: Vec<BrokerRegistration> =
         brokers.iter().filter(|(_, alive)| *alive).map(|(broker, _)| broker.clone()).collect();
     response.error_message = None;
     response.cluster_id = wire::text(&context.broker.cluster_id);
-    response.controller_id = controller_id(context, &alive);
+    response.controller_id = controller_id(context, &hearsay, &alive);
     let with_fenced = version >= 2 && body.include_fenced_brokers;
     response.brokers = brokers
         .iter()

@@ -1,7 +1,10 @@
 //! What DescribeCluster answers.
 
+use std::collections::BTreeSet;
+
 use super::super::fake_port::{cluster, sent, words};
 use super::*;
+use crate::metadata::Hearsay;
 use crate::model::BrokerId;
 
 async fn ask(
@@ -33,6 +36,20 @@ async fn every_version_lists_the_living_and_version_2_the_fenced() {
     let fenced: Vec<_> = response.brokers.iter().map(|b| (b.broker_id, b.is_fenced)).collect();
     assert_eq!(fenced, [(1, false), (2, true), (3, false)]);
     assert_eq!(words(&response.brokers[1].rack), "r2");
+}
+
+#[tokio::test]
+async fn brokers_that_peers_hear_are_not_fenced() {
+    let port = cluster(3);
+    port.alive.lock().unwrap().retain(|id| *id == BrokerId(1));
+    let there = BTreeSet::from([BrokerId(2)]);
+    *port.hearsay.lock().unwrap() = Hearsay { there, controller: Some(BrokerId(2)) };
+    let mut request = DescribeClusterRequest::default();
+    request.include_fenced_brokers = true;
+    let response = ask(&port.context(), 2, &request).await;
+    let fenced: Vec<_> = response.brokers.iter().map(|b| (b.broker_id, b.is_fenced)).collect();
+    assert_eq!(fenced, [(1, false), (2, false), (3, true)]);
+    assert_eq!(response.controller_id, 2);
 }
 
 #[tokio::test]

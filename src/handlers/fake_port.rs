@@ -17,13 +17,11 @@ use crate::metadata::command::CommandReply;
 use crate::metadata::configs::ConfigMap;
 use crate::metadata::{
     AlterConfigs, BrokerRegistration, Change, Command, CreatePartitions, CreateTopic,
-    ElectionError, Elections, MetadataError, MetadataImage, Planner, Presence, State,
-    TopicDefaults, TopicImage, TopicSelector,
+    ElectionError, Elections, Hearsay, Leaders, MetadataError, MetadataImage, Planner, Presence,
+    State, TopicDefaults, TopicImage, TopicSelector,
 };
 use crate::model::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId};
 use crate::protocol::decode_limits;
-
-type Leaders = BTreeMap<(TopicId, PartitionIndex), (BrokerId, LeaderEpoch)>;
 
 /// The port. What a test may want to change lies open.
 pub(super) struct FakePort {
@@ -39,6 +37,9 @@ pub(super) struct FakePort {
     /// What clients are told of those that are not alive.
     pub(super) presences: Mutex<BTreeMap<BrokerId, Presence>>,
     pub(super) controller: Mutex<Option<BrokerId>>,
+    /// What peers tell.
+    pub(super) hearsay: Mutex<Hearsay>,
+    pub(super) told_leaders: Mutex<Leaders>,
     /// Whether new partitions get a leader.
     pub(super) elects: Mutex<bool>,
     /// While true, changes wait.
@@ -78,6 +79,8 @@ pub(super) fn cluster(brokers: i32) -> Arc<FakePort> {
         dying: Mutex::default(),
         presences: Mutex::default(),
         controller: Mutex::new(Some(BrokerId(1))),
+        hearsay: Mutex::default(),
+        told_leaders: Mutex::default(),
         elects: Mutex::new(true),
         held: watch::Sender::new(false),
         failure: Mutex::default(),
@@ -185,14 +188,21 @@ impl MetadataPort for FakePort {
         self.presences.lock().unwrap().get(&broker).copied().unwrap_or(Presence::Gone)
     }
 
-    fn hear(&self) -> BoxFuture<'_, ()> {
+    fn hear(&self) -> BoxFuture<'_, Hearsay> {
         Box::pin(async {
             let dead = std::mem::take(&mut *self.dying.lock().unwrap());
             self.alive.lock().unwrap().retain(|id| !dead.contains(id));
             self.leaders.lock().unwrap().retain(|_, (leader, _)| !dead.contains(leader));
             let leaving = dead.into_iter().map(|id| (id, Presence::Leaving(Instant::now())));
             self.presences.lock().unwrap().extend(leaving);
+            self.hearsay.lock().unwrap().clone()
         })
+    }
+
+    fn ask_leaders(&self, partitions: Vec<(TopicId, PartitionIndex)>) -> BoxFuture<'_, Leaders> {
+        let mut told = self.told_leaders.lock().unwrap().clone();
+        told.retain(|partition, _| partitions.contains(partition));
+        Box::pin(async { told })
     }
 
     fn leader_of(

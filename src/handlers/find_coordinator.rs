@@ -1,10 +1,11 @@
 //! FindCoordinator: which node coordinates a group. Versions 0–6; from 4 on, many keys.
 //!
-//! **Invariant:** every node answers, from what it knows of the metadata group's leader; there is
-//! one coordinator for all groups.
+//! **Invariant:** every node answers, from what it knows of the metadata group's leader, or what peers know
+//! where it does not hear all; there is one coordinator for all groups.
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use kafka_wire::find_coordinator_response::Coordinator;
 use kafka_wire::{FindCoordinatorRequest, FindCoordinatorResponse};
 
@@ -29,7 +30,7 @@ pub struct CoordinatorEndpoint {
 /// Knows who coordinates.
 pub trait CoordinatorLookup: Send + Sync {
     /// The coordinator of all groups, `None` while there is no leader.
-    fn group_coordinator(&self) -> Option<CoordinatorEndpoint>;
+    fn group_coordinator(&self) -> BoxFuture<'_, Option<CoordinatorEndpoint>>;
 }
 
 /// Answers a FindCoordinator.
@@ -38,7 +39,7 @@ pub async fn handle(
     version: i16,
     body: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let found = find(lookup, body.key_type);
+    let found = find(lookup, body.key_type).await;
     let mut response = FindCoordinatorResponse::default();
     if version >= 4 {
         let coordinator = |key| {
@@ -66,7 +67,7 @@ pub async fn handle(
 
 /// A coordinator of a kind that this broker does not have is refused for good: "not available"
 /// would make the client ask again until its own time is up.
-fn find(
+async fn find(
     lookup: &dyn CoordinatorLookup,
     key_type: i8,
 ) -> Result<CoordinatorEndpoint, (GroupError, String)> {
@@ -75,7 +76,7 @@ fn find(
         return Err((GroupError::InvalidRequest, message));
     }
     let error = GroupError::CoordinatorNotAvailable;
-    lookup.group_coordinator().ok_or_else(|| (error, error.to_string()))
+    lookup.group_coordinator().await.ok_or_else(|| (error, error.to_string()))
 }
 
 type Fields<'a> = (i32, &'a str, i32, i16, Option<String>);

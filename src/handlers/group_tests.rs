@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use kafka_wire::find_coordinator_request::FindCoordinatorRequest;
 use kafka_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use kafka_wire::leave_group_request::{LeaveGroupRequest, MemberIdentity};
@@ -432,8 +433,8 @@ async fn a_node_that_does_not_coordinate_says_so() {
 struct Knows(Option<CoordinatorEndpoint>);
 
 impl CoordinatorLookup for Knows {
-    fn group_coordinator(&self) -> Option<CoordinatorEndpoint> {
-        self.0.clone()
+    fn group_coordinator(&self) -> BoxFuture<'_, Option<CoordinatorEndpoint>> {
+        Box::pin(async { self.0.clone() })
     }
 }
 

@@ -7,9 +7,10 @@
 //!
 //! An answer that names a dead leader, or none, stands for long: librdkafka takes any leader for the end of
 //! its search, and comes back with its next look at all topics, a second later. So every live peer is
-//! heard from first, and elections that are under way are waited for.
+//! heard from first, and elections that are under way are waited for. Of brokers that this one does not hear, it
+//! tells what live peers tell: the link to them may be cut, and the client's not.
 //!
-//! **Invariant:** every leader named is in the list of brokers and alive; topics come in order of
+//! **Invariant:** every leader named is in the list of brokers and alive, or heard by a peer; topics come in order of
 //! their names where all are asked for, otherwise in the order asked for, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +27,10 @@ use super::farewell::Farewell;
 use super::leader_wait;
 use super::metadata_context::MetadataContext;
 use super::wire;
-use crate::metadata::{BrokerRegistration, CreateTopic, Refusal, TopicImage, topic_name};
-use crate::model::{BrokerId, LeaderEpoch, PartitionIndex};
+use crate::metadata::{
+    BrokerRegistration, CreateTopic, Hearsay, Leaders, Refusal, TopicImage, topic_name,
+};
+use crate::model::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
 use crate::protocol::ErrorCode;
 
 /// Answers a request.
@@ -37,39 +40,73 @@ pub async fn handle(
     version: i16,
     body: MetadataRequest,
 ) -> MetadataResponse {
-    context.port.hear().await;
-    let mut topics = topics(context, version, body).await;
-    await_leaders(context, version, &mut topics).await;
+    let mut told = Told { hearsay: context.port.hear().await, leaders: Leaders::new() };
+    let mut topics = topics(context, version, &told, body).await;
+    ask_leaders(context, version, &mut told, &mut topics).await;
+    await_leaders(context, version, &told, &mut topics).await;
     farewell.turn().await;
     // After the topics, so that every leader is among them.
-    let brokers = brokers(context, &farewell);
+    let brokers = brokers(context, &farewell, &told.hearsay);
     let mut response = MetadataResponse::default();
     response.cluster_id = Some(wire::text(&context.broker.cluster_id));
-    response.controller_id = controller_id(context, &brokers);
+    response.controller_id = controller_id(context, &told.hearsay, &brokers);
     response.brokers = brokers.into_iter().map(broker).collect();
     response.topics = topics;
     response
+}
+
+/// What live peers tell, for one response.
+struct Told {
+    hearsay: Hearsay,
+    /// Leaders that this broker does not know.
+    leaders: Leaders,
+}
+
+/// Asks live peers who leads, where they hear brokers that this one does not.
+async fn ask_leaders(
+    context: &MetadataContext,
+    version: i16,
+    told: &mut Told,
+    topics: &mut [MetadataResponseTopic],
+) {
+    let partitions: Vec<_> = topics.iter().flat_map(leaderless).collect();
+    if told.hearsay.there.is_empty() || partitions.is_empty() {
+        return;
+    }
+    told.leaders = context.port.ask_leaders(partitions).await;
+    look_again(context, version, told, topics);
 }
 
 /// Waits for elections that are under way, and looks again at the topics that they were of.
 async fn await_leaders(
     context: &MetadataContext,
     version: i16,
+    told: &Told,
     topics: &mut [MetadataResponseTopic],
 ) {
-    let port = &context.port;
-    if !port.is_unsettled() {
+    if !context.port.is_unsettled() {
         return;
     }
-    let leaderless = |topic: &MetadataResponseTopic| {
-        let id = wire::topic_id(topic.topic_id);
-        let partitions = topic.partitions.iter().filter(|partition| partition.leader_id < 0);
-        let ids = partitions.map(move |partition| (id, PartitionIndex(partition.partition_index)));
-        ids.collect::<Vec<_>>()
-    };
     let partitions: Vec<_> = topics.iter().flat_map(leaderless).collect();
-    leader_wait::until_led(&**port, partitions).await;
-    let (view, image) = (View::new(context, version), port.image());
+    leader_wait::until_led(&*context.port, partitions).await;
+    look_again(context, version, told, topics);
+}
+
+/// The partitions of a topic for which no leader is named.
+fn leaderless(topic: &MetadataResponseTopic) -> Vec<(TopicId, PartitionIndex)> {
+    let id = wire::topic_id(topic.topic_id);
+    let partitions = topic.partitions.iter().filter(|partition| partition.leader_id < 0);
+    partitions.map(move |partition| (id, PartitionIndex(partition.partition_index))).collect()
+}
+
+/// Answers anew for topics that lack leaders.
+fn look_again(
+    context: &MetadataContext,
+    version: i16,
+    told: &Told,
+    topics: &mut [MetadataResponseTopic],
+) {
+    let (view, image) = (View::new(context, version, told), context.port.image());
     for topic in topics.iter_mut().filter(|topic| !leaderless(topic).is_empty()) {
         // One that was deleted meanwhile is answered as it was.
         if let Some(known) = image.topic_by_id(wire::topic_id(topic.topic_id)) {
@@ -79,11 +116,15 @@ async fn await_leaders(
 }
 
 /// Those that are there or may be, and those that a client has yet to see replaced as leaders.
-fn brokers(context: &MetadataContext, farewell: &Farewell) -> Vec<BrokerRegistration> {
+fn brokers(
+    context: &MetadataContext,
+    farewell: &Farewell,
+    hearsay: &Hearsay,
+) -> Vec<BrokerRegistration> {
     let brokers = context.brokers().into_iter();
     let is_listed = |broker: &BrokerRegistration| {
-        let is_own = broker.id == context.broker.id();
-        is_own || farewell.is_told_of(broker.id, context.port.presence(broker.id))
+        let is_there = broker.id == context.broker.id() || hearsay.there.contains(&broker.id);
+        is_there || farewell.is_told_of(broker.id, context.port.presence(broker.id))
     };
     brokers.map(|(broker, _)| broker).filter(is_listed).collect()
 }
@@ -91,8 +132,12 @@ fn brokers(context: &MetadataContext, farewell: &Farewell) -> Vec<BrokerRegistra
 /// The metadata leader; where it is unknown or not among `brokers`, this broker, as one of Kafka's would name
 /// any: what is asked of it is passed on once there is a leader. Admin clients that are told of none ask
 /// again after minutes.
-pub(super) fn controller_id(context: &MetadataContext, brokers: &[BrokerRegistration]) -> i32 {
-    let controller = context.port.controller();
+pub(super) fn controller_id(
+    context: &MetadataContext,
+    hearsay: &Hearsay,
+    brokers: &[BrokerRegistration],
+) -> i32 {
+    let controller = hearsay.controller.or_else(|| context.port.controller());
     let listed = |id: &BrokerId| brokers.iter().any(|broker| broker.id == *id);
     controller.filter(listed).unwrap_or(context.broker.id()).0
 }
@@ -109,19 +154,20 @@ fn broker(broker: BrokerRegistration) -> MetadataResponseBroker {
 async fn topics(
     context: &MetadataContext,
     version: i16,
+    told: &Told,
     body: MetadataRequest,
 ) -> Vec<MetadataResponseTopic> {
     // Version 0 cannot say "none": empty means all.
     let asked = match body.topics {
         Some(asked) if version > 0 || !asked.is_empty() => asked,
-        _ => return all_topics(&View::new(context, version)),
+        _ => return all_topics(&View::new(context, version, told)),
     };
     let bad = |topic: &MetadataRequestTopic| topic.name.is_none() || topic.topic_id != Uuid::ZERO;
     if version < 12 && asked.iter().any(bad) {
         return asked.into_iter().map(|topic| not_by_id(&topic)).collect();
     }
     if asked.iter().any(|topic| topic.topic_id != Uuid::ZERO) {
-        return topics_by_id(&View::new(context, version), &asked);
+        return topics_by_id(&View::new(context, version, told), &asked);
     }
     let mut seen = BTreeSet::new();
     let names = asked.into_iter().filter_map(|topic| topic.name);
@@ -129,7 +175,7 @@ async fn topics(
         names.map(|name| name.into_string()).filter(|name| seen.insert(name.clone())).collect();
     let refused =
         if body.allow_auto_topic_creation { auto_create(context, &names).await } else { None };
-    let view = View::new(context, version);
+    let view = View::new(context, version, told);
     names.into_iter().map(|name| view.topic_by_name(name, refused.as_ref())).collect()
 }
 
@@ -202,14 +248,24 @@ fn is_creatable(name: &str) -> bool {
 /// What all topics of one response are seen by.
 struct View<'a> {
     context: &'a MetadataContext,
+    told: &'a Told,
+    /// Heard by this broker, or by a peer.
     alive: BTreeSet<BrokerId>,
     version: i16,
 }
 
 impl<'a> View<'a> {
-    fn new(context: &'a MetadataContext, version: i16) -> Self {
+    fn new(context: &'a MetadataContext, version: i16, told: &'a Told) -> Self {
         let alive = context.brokers().into_iter().filter(|(_, alive)| *alive);
-        Self { context, alive: alive.map(|(broker, _)| broker.id).collect(), version }
+        let alive = alive.map(|(broker, _)| broker.id).chain(told.hearsay.there.iter().copied());
+        Self { context, told, alive: alive.collect(), version }
+    }
+
+    /// The newest leader that is known here or was told.
+    fn leader(&self, partition: (TopicId, PartitionIndex)) -> Option<(BrokerId, LeaderEpoch)> {
+        let known = self.context.port.leader_of(partition.0, partition.1);
+        let told = self.told.leaders.get(&partition).copied();
+        known.into_iter().chain(told).max_by_key(|(_, epoch)| *epoch)
     }
 
     fn topic_by_name(
@@ -238,11 +294,14 @@ impl<'a> View<'a> {
         entry.name = Some(wire::text(&topic.name));
         entry.topic_id = wire::uuid(topic.id);
         let partition = |(index, replicas): (i32, &Vec<BrokerId>)| {
-            let leader = self.context.port.leader_of(topic.id, PartitionIndex(index));
+            let leader = self.leader((topic.id, PartitionIndex(index)));
             let mut entry = self.partition(index, replicas, leader);
+            let is_led_here = entry.leader_id == self.context.broker.id().0;
             entry.isr_nodes.retain(|id| {
                 let (index, broker) = (PartitionIndex(index), BrokerId(*id));
-                !self.context.port.is_refilling(topic.id, index, broker)
+                // Who does not hear the leader does not follow it.
+                let is_cut_off = is_led_here && self.told.hearsay.there.contains(&broker);
+                !is_cut_off && !self.context.port.is_refilling(topic.id, index, broker)
             });
             entry
         };

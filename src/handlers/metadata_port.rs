@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::metadata::{
-    AlterConfigs, CreatePartitions, CreateTopic, Elections, Metadata, MetadataError, MetadataImage,
-    Presence, Refusal, TopicImage, TopicSelector,
+    AlterConfigs, CreatePartitions, CreateTopic, Elections, Hearsay, Leaders, Metadata,
+    MetadataError, MetadataImage, Presence, Refusal, TopicImage, TopicSelector,
 };
 use crate::model::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
 
@@ -38,8 +38,11 @@ pub trait MetadataPort: Send + Sync + 'static {
     fn presence(&self, broker: BrokerId) -> Presence;
 
     /// Hears from every live broker, or tries to for a moment: one whose process has ended is not alive
-    /// afterwards.
-    fn hear(&self) -> BoxFuture<'_, ()>;
+    /// afterwards. What they tell of those that are silent here.
+    fn hear(&self) -> BoxFuture<'_, Hearsay>;
+
+    /// Who leads partitions by the word of live brokers, where they tell.
+    fn ask_leaders(&self, partitions: Vec<(TopicId, PartitionIndex)>) -> BoxFuture<'_, Leaders>;
 
     /// A partition's leader as far as known, alive or not.
     fn leader_of(
@@ -123,8 +126,12 @@ impl MetadataPort for Metadata {
         self.presence(broker)
     }
 
-    fn hear(&self) -> BoxFuture<'_, ()> {
+    fn hear(&self) -> BoxFuture<'_, Hearsay> {
         Box::pin(self.hear())
+    }
+
+    fn ask_leaders(&self, partitions: Vec<(TopicId, PartitionIndex)>) -> BoxFuture<'_, Leaders> {
+        Box::pin(self.ask_leaders(partitions))
     }
 
     fn leader_of(

@@ -108,6 +108,50 @@ async fn dead_brokers_are_neither_listed_nor_leaders() {
 }
 
 #[tokio::test]
+async fn brokers_that_peers_hear_are_told_of_and_lead() {
+    let port = cluster(3);
+    let (known, newer) = (port.topic("known", 1, 3).await, port.topic("newer", 1, 3).await);
+    let here = port.topic("here", 1, 3).await;
+    port.elect(known, 0, 2, 7);
+    port.elect(newer, 0, 2, 7);
+    port.elect(here, 0, 1, 7);
+    port.alive.lock().unwrap().retain(|id| *id == BrokerId(1));
+    *port.controller.lock().unwrap() = Some(BrokerId(1));
+    let context = port.context();
+    let names = by_names(&["known", "newer", "here"]);
+    let led = async || {
+        let response = ask(&context, 13, names.clone()).await;
+        let leaders = response.topics.iter().map(|topic| {
+            let partition = &topic.partitions[0];
+            (partition.leader_id, partition.leader_epoch)
+        });
+        let brokers = response.brokers.iter().map(|broker| broker.node_id).collect::<Vec<_>>();
+        (leaders.collect::<Vec<_>>(), brokers, response.controller_id)
+    };
+    assert_eq!(led().await, (vec![(-1, 7), (-1, 7), (1, 7)], vec![1], 1));
+
+    // What is told of brokers that nobody hears counts for nothing.
+    let told = Leaders::from([((newer, PartitionIndex(0)), (BrokerId(3), LeaderEpoch(9)))]);
+    *port.told_leaders.lock().unwrap() = told;
+    assert_eq!(led().await.0, [(-1, 7), (-1, 7), (1, 7)]);
+    let there = BTreeSet::from([BrokerId(2)]);
+    *port.hearsay.lock().unwrap() = Hearsay { there, controller: Some(BrokerId(2)) };
+    assert_eq!(led().await, (vec![(2, 7), (2, 7), (1, 7)], vec![1, 2], 2));
+    let there = BTreeSet::from([BrokerId(3)]);
+    *port.hearsay.lock().unwrap() = Hearsay { there, controller: None };
+    assert_eq!(led().await, (vec![(-1, 7), (3, 9), (1, 7)], vec![1, 3], 1));
+
+    // Who does not hear the leader is not in sync with it, but is no less there.
+    let response = ask(&context, 13, names.clone()).await;
+    let in_sync = |topic: &MetadataResponseTopic| {
+        topic.partitions[0].isr_nodes.iter().copied().collect::<BTreeSet<_>>()
+    };
+    let [_, newer, here] = &response.topics[..] else { panic!("{response:?}") };
+    assert_eq!((in_sync(here), in_sync(newer)), ([1].into(), [1, 3].into()));
+    assert_eq!(here.partitions[0].offline_replicas, [2]);
+}
+
+#[tokio::test]
 async fn a_replica_that_is_being_refilled_is_not_in_sync() {
     let port = cluster(3);
     let id = port.topic("t", 2, 3).await;

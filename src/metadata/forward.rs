@@ -19,8 +19,8 @@ use super::command::{Command, CommandReply, decode, encode};
 use super::election::CALL_ELECT;
 use super::error::MetadataError;
 use super::handle::{Metadata, node_of};
+use super::hearsay::{CALL_HEAR, CALL_LEADERS};
 use super::image::TopicImage;
-use super::presence::CALL_HEAR;
 use super::refusal::Refusal;
 use crate::model::{ProducerId, TopicId};
 
@@ -294,8 +294,8 @@ fn no_answer(reason: NoAnswer) -> MetadataError {
     }
 }
 
-/// Serves forwarded changes and elections of peers, and tells that this node is there; other kinds are
-/// not served.
+/// Serves forwarded changes and elections of peers, and tells what this node knows; other kinds are not
+/// served.
 impl CallHandler for Metadata {
     fn call(
         &self,
@@ -311,7 +311,8 @@ impl CallHandler for Metadata {
                     Ok(encode(&self.answer(request).await).into())
                 }
                 CALL_ELECT => self.answer_election(body).await,
-                CALL_HEAR => Ok(Bytes::new()),
+                CALL_HEAR => Ok(self.tell()),
+                CALL_LEADERS => self.tell_leaders(&body),
                 _ => Err(CallError::NotServed),
             }
         })

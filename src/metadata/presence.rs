@@ -3,18 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::future::join_all;
 use jackdaw_raft::NodeId;
 
 use super::Metadata;
-use super::handle::{broker_of, node_of};
+use super::handle::broker_of;
 use crate::model::BrokerId;
 
-/// The kind of call that asks for nothing but an answer.
-pub(super) const CALL_HEAR: u8 = 3;
-/// How long a live peer is waited for: it may be busy.
-const HEAR_WAIT: Duration = Duration::from_millis(20);
 /// How long a broker that died as a leader is leaving: long enough for its clients to have asked who leads
 /// now.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -71,16 +65,5 @@ impl Metadata {
             }
             _ => Presence::Gone,
         }
-    }
-
-    /// Hears from every live peer, or tries to for a moment: a process that ended before the call is
-    /// known to have lost its connection afterwards.
-    pub async fn hear(&self) {
-        let peers = self.alive().into_iter().filter(|broker| *broker != self.inner.broker);
-        let calls = peers.map(|broker| {
-            self.inner.node.call(node_of(broker), CALL_HEAR, Bytes::new(), HEAR_WAIT)
-        });
-        // Whoever does not answer is alive as far as is known, or not: what counts is what was heard.
-        let _ = join_all(calls).await;
     }
 }

@@ -4,4 +4,5 @@
 mod cluster;
 mod conformance;
 mod election;
+mod hearsay;
 pub(crate) mod node;
