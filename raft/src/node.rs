@@ -349,6 +349,12 @@ impl RaftNode {
         self.inner.handover.to_preferred(&group).await
     }
 
+    /// Closes every connection, and takes no more: peers know at once that this node is gone, and elect others
+    /// for what it still leads. Its groups are to be closed next.
+    pub async fn leave(&self) {
+        self.inner.transport.stop().await;
+    }
+
     /// Closes every group and every connection. Returns once no port is in use any more.
     pub async fn shutdown(&self) {
         let groups = self.inner.registry.close();

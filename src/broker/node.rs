@@ -385,6 +385,8 @@ impl Node {
             // A server that panicked has ended too.
             drop(server.await);
         }
+        // What could not be handed over is without a leader from here on: not until all files are closed.
+        self.raft.leave().await;
         for task in &self.tasks {
             task.abort();
         }
