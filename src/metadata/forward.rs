@@ -1,4 +1,5 @@
-//! Changes through the handle: asked of the leader, wherever it is, until they are answered.
+//! Changes through the handle: asked of the leader, wherever it is, until they are answered; through a peer
+//! that hears it where this node does not.
 //!
 //! **Invariant:** a change keeps its request ids over all tries, so it is applied once however
 //! often it is sent. It is answered only after this node has applied it.
@@ -18,7 +19,7 @@ use super::change::{
 use super::command::{Command, CommandReply, decode, encode};
 use super::election::CALL_ELECT;
 use super::error::MetadataError;
-use super::handle::{Metadata, node_of};
+use super::handle::{Metadata, broker_of, node_of};
 use super::hearsay::{CALL_HEAR, CALL_LEADERS};
 use super::image::TopicImage;
 use super::refusal::Refusal;
@@ -26,6 +27,11 @@ use crate::model::{ProducerId, TopicId};
 
 /// The kind of a call that carries a [`ChangeRequest`].
 pub const CALL_CHANGE: u8 = 1;
+
+/// The kind of call that carries a [`ChangeRequest`] for a leader that the caller does not hear.
+const CALL_PASS_ON: u8 = 5;
+/// How long a peer is waited for that passes a change on.
+const PASS_ON_WAIT: Duration = Duration::from_secs(2);
 
 /// How long to wait before asking again where nothing says that it would help: the leader of the
 /// group as known here did not change, but refused or could not be reached.
@@ -111,8 +117,12 @@ impl Metadata {
         timeout: Duration,
     ) -> Result<Range<i64>, MetadataError> {
         let command = Command::AllocateProducerIds { broker: self.inner.broker };
-        match self.submit(command, timeout).await? {
-            CommandReply::ProducerIds { first: ProducerId(first), count } => {
+        let request = ChangeRequest::new([Change::Command(command)], false);
+        let deadline = Instant::now() + timeout;
+        // They are this node's whether it has applied that or not.
+        let answer = timeout_at(deadline, self.ask_until_answered(&request, deadline)).await;
+        match answer.unwrap_or(Err(MetadataError::Timeout))?.outcomes.pop() {
+            Some(Outcome::Done(CommandReply::ProducerIds { first: ProducerId(first), count })) => {
                 Ok(first..first + i64::from(count))
             }
             _ => Err(MetadataError::Unavailable),
@@ -229,8 +239,11 @@ impl Metadata {
             if ended {
                 return Err(MetadataError::Closed);
             }
-            let asked = match leader {
+            let reached = leader.filter(|leader| self.is_alive(broker_of(*leader)));
+            let may_be_cut_off = reached.is_none() && self.misses_some();
+            let asked = match reached {
                 Some(leader) => self.ask(leader, request, deadline).await?,
+                None if may_be_cut_off => self.ask_through_peers(request, deadline).await,
                 None => Err(NoAnswer::NotLeader),
             };
             match asked {
@@ -244,8 +257,8 @@ impl Metadata {
             // Nobody leads: only a change helps. Otherwise the change may have been seen already.
             let changed = status.changed();
             let closed = match leader {
-                None => changed.await.is_err(),
-                Some(_) => {
+                None if !may_be_cut_off => changed.await.is_err(),
+                None | Some(_) => {
                     tokio::time::timeout(RETRY_INTERVAL, changed).await.is_ok_and(|c| c.is_err())
                 }
             };
@@ -276,6 +289,37 @@ impl Metadata {
         }
     }
 
+    /// Asks live peers, which may hear a leader that this node does not, to pass a change on.
+    async fn ask_through_peers(&self, request: &ChangeRequest, deadline: Instant) -> CallAnswer {
+        let body = request.to_bytes();
+        for peer in self.alive().into_iter().filter(|peer| *peer != self.inner.broker) {
+            let left = deadline.saturating_duration_since(Instant::now()).min(PASS_ON_WAIT);
+            match self.inner.node.call(node_of(peer), CALL_PASS_ON, body.clone(), left).await {
+                Ok(bytes) => match decode::<CallAnswer>(&bytes) {
+                    Ok(Ok(answer)) => return Ok(answer),
+                    // What is uncertain is safe to repeat.
+                    Ok(Err(_)) => {}
+                    Err(error) => tracing::debug!(%peer, %error, "a change was not passed on"),
+                },
+                Err(error) => tracing::debug!(%peer, %error, "a change was not passed on"),
+            }
+        }
+        Err(NoAnswer::NotLeader)
+    }
+
+    /// Passes a change on to the leader, if this node hears it.
+    async fn pass_on(&self, body: Bytes) -> Result<Bytes, CallError> {
+        let request = request_in(&body)?;
+        let leader = self.inner.status.borrow().leader;
+        let leader = leader.filter(|leader| self.is_alive(broker_of(*leader)));
+        match leader {
+            Some(leader) if leader != node_of(self.inner.broker) => {
+                self.inner.node.call(leader, CALL_CHANGE, body, PASS_ON_WAIT).await
+            }
+            Some(_) | None => Ok(encode(&self.answer(request).await).into()),
+        }
+    }
+
     /// Answers a change as the leader, if this node is.
     async fn answer(&self, request: ChangeRequest) -> CallAnswer {
         if !self.inner.status.borrow().is_leader {
@@ -283,6 +327,10 @@ impl Metadata {
         }
         self.inner.controller.clone().execute(request, self.alive()).await
     }
+}
+
+fn request_in(body: &[u8]) -> Result<ChangeRequest, CallError> {
+    ChangeRequest::from_bytes(body).map_err(|error| CallError::Failed(error.to_string()))
 }
 
 fn no_answer(reason: NoAnswer) -> MetadataError {
@@ -305,11 +353,8 @@ impl CallHandler for Metadata {
     ) -> BoxFuture<'_, Result<Bytes, CallError>> {
         Box::pin(async move {
             match kind {
-                CALL_CHANGE => {
-                    let request = ChangeRequest::from_bytes(&body)
-                        .map_err(|error| CallError::Failed(error.to_string()))?;
-                    Ok(encode(&self.answer(request).await).into())
-                }
+                CALL_CHANGE => Ok(encode(&self.answer(request_in(&body)?).await).into()),
+                CALL_PASS_ON => self.pass_on(body).await,
                 CALL_ELECT => self.answer_election(body).await,
                 CALL_HEAR => Ok(self.tell()),
                 CALL_LEADERS => self.tell_leaders(&body),

@@ -116,10 +116,17 @@ impl Metadata {
     /// Whether a broker is silent here and may be there all the same.
     fn may_be_cut_off(&self, broker: BrokerId) -> bool {
         let peers = self.inner.peers.borrow();
-        let is_silent = |peer: &PeerStatus| {
-            let lately = peer.last_seen.is_some_and(|seen| seen.elapsed() < SILENT_FOR);
-            !peer.alive && !peer.refused && !lately
-        };
         peers.iter().any(|(node, peer)| broker_of(*node) == broker && is_silent(peer))
     }
+
+    /// Whether any broker is silent here and may be there all the same.
+    pub(super) fn misses_some(&self) -> bool {
+        self.inner.peers.borrow().values().any(is_silent)
+    }
+}
+
+/// Whether a peer is not heard, for a while, and nothing says that its process has ended.
+fn is_silent(peer: &PeerStatus) -> bool {
+    let lately = peer.last_seen.is_some_and(|seen| seen.elapsed() < SILENT_FOR);
+    !peer.alive && !peer.refused && !lately
 }

@@ -105,6 +105,9 @@ async fn a_node_learns_of_those_it_does_not_hear_from_one_that_does() {
     });
     assert_eq!(leaders.await, BTreeMap::from([(place, (BrokerId(1), epoch))]));
     assert_eq!(metadata[2].hear().await, Hearsay::default(), "it hears all");
+    // Through node 3: what is asked of the leader needs no word of it here.
+    assert_eq!(metadata[1].allocate_producer_ids(LONG).await.unwrap(), 0..1000);
+    assert_eq!(metadata[0].allocate_producer_ids(LONG).await.unwrap(), 1000..2000);
 
     let mut nodes = cut.nodes;
     nodes.remove(0).stop().await;
