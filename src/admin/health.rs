@@ -91,6 +91,9 @@ pub enum Trouble {
         /// Bytes of those that are committed, where known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bytes: Option<u64>,
+        /// Whether it has said nothing at all since the leader was elected.
+        #[serde(default)]
+        is_mute: bool,
     },
     /// It is being opened.
     Opening,
@@ -122,7 +125,8 @@ pub enum Absence {
     /// It may have ended with its machine, be paused, or be cut off.
     #[default]
     Silent,
-    /// It answers whoever asks for the status: the network between nodes is cut.
+    /// It answers whoever asks for the status, and does not hear all that it has to: the network between nodes is
+    /// cut.
     CutOff,
 }
 
@@ -189,8 +193,8 @@ fn without_leader(replicas: &[i32], troubles: &[ReplicaTrouble]) -> (String, Str
             (Absence::Ended, false) => "are on nodes that are down",
             (Absence::Silent, true) => "is on a node that is not heard",
             (Absence::Silent, false) => "are on nodes that are not heard",
-            (Absence::CutOff, true) => "is on a node that answers, but is not heard by others",
-            (Absence::CutOff, false) => "are on nodes that answer, but are not heard by others",
+            (Absence::CutOff, true) => "is on a node that runs, but is cut off from others",
+            (Absence::CutOff, false) => "are on nodes that run, but are cut off from others",
         };
         why.push(format!(
             "{} of {} replicas {are} ({})",
@@ -239,8 +243,8 @@ fn with_leader(troubles: &[ReplicaTrouble]) -> (String, String) {
             (Absence::Ended, false) => format!("{nodes} are down"),
             (Absence::Silent, true) => format!("{nodes} is not heard"),
             (Absence::Silent, false) => format!("{nodes} are not heard"),
-            (Absence::CutOff, true) => format!("{nodes} answers, but is not heard by others"),
-            (Absence::CutOff, false) => format!("{nodes} answer, but are not heard by others"),
+            (Absence::CutOff, true) => format!("{nodes} runs, but is cut off from others"),
+            (Absence::CutOff, false) => format!("{nodes} run, but are cut off from others"),
         });
         repair.push(match absence {
             Absence::Ended => format!("start {nodes}"),
@@ -250,15 +254,29 @@ fn with_leader(troubles: &[ReplicaTrouble]) -> (String, String) {
     }
     for one in troubles.iter().filter(|one| !one.is_down()) {
         why.push(one.to_string());
-        if matches!(one.trouble, Trouble::Out { .. }) {
-            repair.push(restart(one.node));
+        match one.trouble {
+            Trouble::Out { .. } => repair.push(restart(one.node)),
+            Trouble::Behind { is_mute: true, .. } => {
+                repair.push(format!("nothing for a moment; then look at node {}'s log", one.node));
+            }
+            Trouble::Behind { .. } => repair.push(CATCH_UP.to_owned()),
+            Trouble::Down { .. }
+            | Trouble::Opening
+            | Trouble::Refilling { .. }
+            | Trouble::Unproven
+            | Trouble::Damaged { .. } => {}
         }
     }
+    repair.dedup();
     if repair.is_empty() {
         repair.push("nothing, it repairs itself".to_owned());
     }
     (why.join("; "), repair.join("; "))
 }
+
+/// What helps a replica that is sent what it lacks.
+const CATCH_UP: &str =
+    "nothing while that gets less; else raise raft.catch_up_bytes_per_s, or write less";
 
 /// What helps where nodes run that do not hear one another.
 const MEND: &str = "mend the network between the nodes";
@@ -293,7 +311,10 @@ impl fmt::Display for ReplicaTrouble {
         let Self { node, trouble } = self;
         match trouble {
             Trouble::Down { .. } => write!(f, "node {node} is down"),
-            Trouble::Behind { entries, bytes } => {
+            Trouble::Behind { is_mute: true, .. } => {
+                write!(f, "the replica on node {node} has not answered its leader yet")
+            }
+            Trouble::Behind { entries, bytes, is_mute: false } => {
                 write!(f, "node {node} is {} entries ", grouped(*entries))?;
                 match bytes.filter(|bytes| *bytes > 0) {
                     Some(bytes) => write!(f, "({} bytes) behind, catching up", grouped(bytes)),
@@ -415,8 +436,8 @@ mod tests {
             (
                 &three[..],
                 vec![(2, CUT_OFF), (3, CUT_OFF)],
-                "no leader: 2 of 3 replicas are on nodes that answer, but are not heard by others (2, \
-                 3): mend the network between the nodes",
+                "no leader: 2 of 3 replicas are on nodes that run, but are cut off from others (2, 3): \
+                 mend the network between the nodes",
             ),
         ] {
             assert_eq!(told(None, replicas, &troubles), expected);
@@ -426,20 +447,25 @@ mod tests {
     #[test]
     fn with_a_leader_it_says_what_the_others_lack() {
         let three = [1, 2, 3];
-        let behind = Trouble::Behind { entries: 1_200, bytes: Some(60_000_000) };
+        let behind = Trouble::Behind { entries: 1_200, bytes: Some(60_000_000), is_mute: false };
         let refilling = Trouble::Refilling { progress: Some((5, 1_000_000)) };
         for (troubles, expected) in [
             (vec![], "healthy"),
             (vec![(3, DOWN)], "under-replicated: node 3 is down: start node 3"),
             (
                 vec![(1, SILENT), (2, CUT_OFF)],
-                "under-replicated: node 1 is not heard; node 2 answers, but is not heard by others: get \
+                "under-replicated: node 1 is not heard; node 2 runs, but is cut off from others: get \
                  node 1 to run, and the others to reach it; mend the network between the nodes",
             ),
             (
                 vec![(2, behind.clone())],
                 "under-replicated: node 2 is 1,200 entries (60,000,000 bytes) behind, catching up: \
-                 nothing, it repairs itself",
+                 nothing while that gets less; else raise raft.catch_up_bytes_per_s, or write less",
+            ),
+            (
+                vec![(2, Trouble::Behind { entries: 9, bytes: None, is_mute: true })],
+                "under-replicated: the replica on node 2 has not answered its leader yet: nothing for a \
+                 moment; then look at node 2's log",
             ),
             (
                 vec![(2, refilling), (3, DOWN)],
@@ -450,7 +476,8 @@ mod tests {
                 vec![(2, out()), (3, behind)],
                 "under-replicated: the replica on node 2 could not be opened: the log is gone; node 3 \
                  is 1,200 entries (60,000,000 bytes) behind, catching up: do what the reason says, then \
-                 restart node 2",
+                 restart node 2; nothing while that gets less; else raise raft.catch_up_bytes_per_s, or \
+                 write less",
             ),
         ] {
             assert_eq!(told(Some(1), &three, &troubles), expected);
@@ -459,10 +486,13 @@ mod tests {
 
     #[test]
     fn programs_read_the_troubles_by_name() {
-        let behind = Trouble::Behind { entries: 7, bytes: None };
+        let behind = Trouble::Behind { entries: 7, bytes: None, is_mute: false };
         let trouble = ReplicaTrouble { node: 2, trouble: behind };
         let json = serde_json::to_value(&trouble).unwrap();
-        assert_eq!(json, serde_json::json!({ "node": 2, "trouble": "behind", "entries": 7 }));
+        assert_eq!(
+            json,
+            serde_json::json!({ "node": 2, "trouble": "behind", "entries": 7, "is_mute": false })
+        );
         assert_eq!(serde_json::from_value::<ReplicaTrouble>(json).unwrap(), trouble);
     }
 }

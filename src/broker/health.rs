@@ -116,7 +116,8 @@ impl LiveAdmin {
         }
         let (group, node) = (group?, NodeId(broker.0 as u64));
         let Lag { entries, bytes } = group.lag(node)?;
-        (!group.is_level(node)).then_some(Trouble::Behind { entries, bytes })
+        let is_mute = !group.status().borrow().replication.contains_key(&node);
+        (!group.is_level(node)).then_some(Trouble::Behind { entries, bytes, is_mute })
     }
 
     /// What is known of a node that is not heard.

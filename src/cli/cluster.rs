@@ -114,7 +114,7 @@ pub(super) async fn run(command: ClusterCommand, connect: &Connect) -> anyhow::R
         );
     }
     let mut status = status(&mut client, &asked).await?;
-    status.unhealthy = health::merge(views, &pages(views).await);
+    status.unhealthy = health::merge(views, &asked.down, &pages(views).await);
     if connect.json { print_json(&status) } else { Ok(print(&render(&status))?) }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! A partition's leader knows best how the other replicas fare, and each node what keeps its own from
 //! running; without a leader every node is believed. Who answers the one that asks is not down, whoever else
-//! does not hear it.
+//! does not hear it; and who is not heard is down where nobody listens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admin::{Absence, ClusterView, HealthState, PartitionHealth, ReplicaTrouble, Trouble};
 
@@ -17,7 +17,11 @@ const NAMES_MAX: usize = 5;
 type Key<'a> = (&'a str, i32);
 
 /// The partitions with something wrong, by topic and partition.
-pub(super) fn merge(views: &BTreeMap<i32, ClusterView>, pages: &Pages) -> Vec<PartitionHealth> {
+pub(super) fn merge(
+    views: &BTreeMap<i32, ClusterView>,
+    down: &BTreeSet<i32>,
+    pages: &Pages,
+) -> Vec<PartitionHealth> {
     let leaders = leaders(views);
     let mut told: BTreeMap<Key<'_>, Vec<(i32, &PartitionHealth)>> = BTreeMap::new();
     for (node, page) in pages {
@@ -29,9 +33,17 @@ pub(super) fn merge(views: &BTreeMap<i32, ClusterView>, pages: &Pages) -> Vec<Pa
         let leader = leaders.get(&key).copied();
         let has_told = leader.is_some_and(|leader| pages.contains_key(&leader));
         let mut troubles = troubles(leader.filter(|_| has_told), &told);
-        for one in troubles.iter_mut().filter(|one| views.contains_key(&one.node)) {
-            if let Trouble::Down { absence } = &mut one.trouble {
-                *absence = Absence::CutOff;
+        for ReplicaTrouble { node, trouble } in &mut troubles {
+            let view = views.get(node);
+            // It cannot know of a topic that was made since.
+            let hears_no_leader = view.is_some_and(|view| view.metadata.leader.is_none());
+            match trouble {
+                Trouble::Down { absence } if view.is_some() => *absence = Absence::CutOff,
+                Trouble::Down { absence } if down.contains(node) => *absence = Absence::Ended,
+                Trouble::Behind { is_mute: true, .. } if hears_no_leader => {
+                    *trouble = Trouble::Down { absence: Absence::CutOff };
+                }
+                _ => {}
             }
         }
         let replicas = told[0].1.replicas.clone();
@@ -123,7 +135,7 @@ mod tests {
     }
 
     fn sentences(views: &BTreeMap<i32, ClusterView>, pages: &Pages) -> Vec<String> {
-        merge(views, pages).iter().map(PartitionHealth::sentence).collect()
+        merge(views, &BTreeSet::new(), pages).iter().map(PartitionHealth::sentence).collect()
     }
 
     #[test]
@@ -131,14 +143,14 @@ mod tests {
         let views =
             BTreeMap::from([(1, view(Some(1), 4)), (2, view(None, 0)), (3, view(Some(1), 4))]);
         let cut_off = health(None, &[(1, DOWN), (3, DOWN)]);
-        let behind = Trouble::Behind { entries: 3_000, bytes: None };
+        let behind = Trouble::Behind { entries: 3_000, bytes: None, is_mute: false };
         let out = Trouble::Out { reason: "no space".into() };
         let mut pages = Pages::from([
             (1, health(Some(1), &[(2, DOWN), (3, behind)])),
             (2, cut_off.clone()),
             (3, health(Some(1), &[(3, out)])),
         ]);
-        let expected = "under-replicated: node 2 answers, but is not heard by others; the replica on \
+        let expected = "under-replicated: node 2 runs, but is cut off from others; the replica on \
                         node 3 could not be opened: no space: mend the network between the nodes; do \
                         what the reason says, then restart node 3";
         assert_eq!(sentences(&views, &pages), [expected]);
@@ -147,6 +159,31 @@ mod tests {
         // What a node believes that is cut off counts for nothing beside a leader without a complaint.
         pages = Pages::from([(1, Vec::new()), (2, cut_off), (3, Vec::new())]);
         assert_eq!(sentences(&views, &pages), [""; 0]);
+    }
+
+    #[test]
+    fn what_asking_the_nodes_has_shown_is_believed_before_what_others_say_of_them() {
+        let mut views = BTreeMap::from([(1, view(Some(1), 4)), (2, view(None, 0))]);
+        let mute = Trouble::Behind { entries: 9, bytes: None, is_mute: true };
+        let silent = Trouble::Down { absence: Absence::Silent };
+        let pages = Pages::from([(1, health(Some(1), &[(2, mute), (3, silent)])), (2, Vec::new())]);
+        let said = |views: &BTreeMap<i32, ClusterView>, down: &[i32]| {
+            let down = down.iter().copied().collect();
+            merge(views, &down, &pages).iter().map(PartitionHealth::sentence).collect::<String>()
+        };
+        // A node that hears no metadata leader knows no topic that was made since.
+        assert_eq!(
+            said(&views, &[3]),
+            "under-replicated: node 3 is down; node 2 runs, but is cut off from others: start node 3; \
+             mend the network between the nodes"
+        );
+        views.get_mut(&2).unwrap().metadata.leader = Some(1);
+        assert_eq!(
+            said(&views, &[]),
+            "under-replicated: node 3 is not heard; the replica on node 2 has not answered its leader \
+             yet: get node 3 to run, and the others to reach it; nothing for a moment; then look at node \
+             2's log"
+        );
     }
 
     #[test]

@@ -253,8 +253,10 @@ impl Client {
             };
             names.iter().map(topic).collect()
         });
-        // Known brokers first, then the bootstrap list: after a failure any of them will do.
-        let known: Vec<i32> = self.brokers.keys().copied().collect();
+        // Known brokers first, then the bootstrap list: after a failure any of them will do. The controller before
+        // all others: it knows what was made a moment ago, even while others do not hear it.
+        let mut known: Vec<i32> = self.brokers.keys().copied().collect();
+        known.sort_by_key(|node| self.controller != Some(*node));
         let mut tried = Vec::new();
         // A node that is frozen, not dead, must not use up the time for asking the others.
         let patience = || deadline.min(Instant::now() + ATTEMPT);
