@@ -19,11 +19,9 @@ use crate::registry::Registry;
 use crate::status::GroupStatus;
 use crate::transport::Transport;
 
-/// Groups that are given back at the same time.
-const GIVEN_BACK_AT_ONCE: usize = 16;
-/// Groups that change hands at the same time before a stop. Many: they share syncs, and a thousand are to be gone
-/// within a second or two.
-const LEFT_AT_ONCE: usize = 256;
+/// Groups that change hands at the same time. A group takes no writes from the moment when it is its turn; what all take
+/// together is bound by the processor, however many it are at a time.
+const AT_ONCE: usize = 16;
 /// Between two looks for groups to give back.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups given back per look: a client's metadata are out of date for a moment after each.
@@ -51,7 +49,7 @@ impl Handover {
                 let to = self.preferred_instead(&group)?;
                 Some((group, to))
             });
-            hand_over(due.take(GIVEN_BACK_MAX).collect(), GIVEN_BACK_AT_ONCE).await;
+            hand_over(due.take(GIVEN_BACK_MAX).collect()).await;
         }
     }
 
@@ -71,8 +69,8 @@ impl Handover {
             })
             .partition::<Vec<_>, _>(|(group, _)| group.id() == GroupId::METADATA);
         let handed = async {
-            hand_over(partitions, LEFT_AT_ONCE).await;
-            hand_over(metadata, LEFT_AT_ONCE).await;
+            hand_over(partitions).await;
+            hand_over(metadata).await;
         };
         if tokio::time::timeout(limit, handed).await.is_err() {
             tracing::warn!(?limit, "not every leadership was handed over in time");
@@ -138,9 +136,9 @@ impl Handover {
     }
 }
 
-async fn hand_over(groups: Vec<(Group, NodeId)>, at_once: usize) {
+async fn hand_over(groups: Vec<(Group, NodeId)>) {
     futures_util::stream::iter(groups)
-        .for_each_concurrent(at_once, |(group, to)| async move {
+        .for_each_concurrent(AT_ONCE, |(group, to)| async move {
             match group.transfer_leader(to).await {
                 Ok(()) => tracing::debug!(group = %group.id(), %to, "leadership handed over"),
                 Err(error) => {

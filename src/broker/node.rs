@@ -45,8 +45,8 @@ use crate::server::Server;
 use crate::storage::kv::Kv;
 use crate::storage::{self, DataDir, LogError, Storage, read_identity};
 
-/// Longest time for which leaderships are handed over before a stop.
-const HAND_OVER_MAX: Duration = Duration::from_secs(5);
+/// Longest time for which leaderships are handed over before a stop: thousands take seconds.
+const HAND_OVER_MAX: Duration = Duration::from_secs(15);
 /// Fetch sessions that a node remembers (`max.incremental.fetch.session.cache.slots`).
 const FETCH_SESSIONS: usize = 1_000;
 
