@@ -37,6 +37,7 @@ mod roll;
 mod scan;
 mod seal;
 mod sealed_times;
+mod search;
 mod segments;
 mod snapshot;
 mod sync;

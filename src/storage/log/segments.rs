@@ -9,6 +9,8 @@ use std::sync::Arc;
 use crate::model::Offset;
 use crate::storage::segment::Segment;
 
+use super::search::count_upto;
+
 /// Oldest first.
 #[derive(Default)]
 pub(super) struct Segments {
@@ -53,12 +55,12 @@ impl Segments {
 
     /// How many begin at or before the entry at `index`.
     pub(super) fn count_upto_index(&self, index: u64) -> usize {
-        self.first_indexes.partition_point(|first| *first <= index)
+        count_upto(&self.first_indexes, index, |index| index as f64)
     }
 
     /// How many begin at or before `offset`.
     pub(super) fn count_upto_offset(&self, offset: Offset) -> usize {
-        self.base_offsets.partition_point(|base| *base <= offset)
+        count_upto(&self.base_offsets, offset, |offset| offset.0 as f64)
     }
 }
 
