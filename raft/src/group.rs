@@ -317,10 +317,18 @@ impl Group {
         Some(Lag { entries, bytes })
     }
 
+    /// On the leader: what a voter lacks of the log, where that is too much for it to take over.
+    pub fn shortfall(&self, node: NodeId) -> Option<Lag> {
+        self.lag(node).filter(|lag| !self.is_small(*lag))
+    }
+
     /// On the leader: whether a voter has nearly all of the log, so that it could take over.
     pub fn is_level(&self, node: NodeId) -> bool {
-        let rate = self.inner.transport.limits().catch_up_bytes_per_s;
-        self.lag(node).is_some_and(|lag| lag.is_small(rate))
+        self.lag(node).is_some_and(|lag| self.is_small(lag))
+    }
+
+    fn is_small(&self, lag: Lag) -> bool {
+        lag.is_small(self.inner.transport.limits().catch_up_bytes_per_s)
     }
 
     /// Whether this node, which leads, hands the group over: it helps whoever stands.

@@ -115,9 +115,9 @@ impl LiveAdmin {
             return Some(Trouble::Refilling { progress: None });
         }
         let (group, node) = (group?, NodeId(broker.0 as u64));
-        let Lag { entries, bytes } = group.lag(node)?;
+        let Lag { entries, bytes } = group.shortfall(node)?;
         let is_mute = !group.status().borrow().replication.contains_key(&node);
-        (!group.is_level(node)).then_some(Trouble::Behind { entries, bytes, is_mute })
+        Some(Trouble::Behind { entries, bytes, is_mute })
     }
 
     /// What is known of a node that is not heard.

@@ -7,7 +7,6 @@
 //! as they answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -251,20 +250,15 @@ impl Asked {
     }
 }
 
-/// A node's state, with who does not hear one that answers.
-struct NodeWords<'a> {
-    state: NodeState,
-    unheard_by: &'a [i32],
-}
-
-impl fmt::Display for NodeWords<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.state {
-            NodeState::Up if self.unheard_by.is_empty() => f.write_str("up"),
-            NodeState::Up => write!(f, "up, not heard by {}", list(self.unheard_by)),
-            NodeState::Down => f.write_str("down"),
-            NodeState::NoAnswer => f.write_str("no answer"),
-            NodeState::Unknown => f.write_str("unknown"),
+impl NodeState {
+    /// The state, with who does not hear a node that answers.
+    fn words(self, unheard_by: &[i32]) -> String {
+        match self {
+            Self::Up if !unheard_by.is_empty() => format!("up, not heard by {}", list(unheard_by)),
+            Self::Up => "up".to_owned(),
+            Self::Down => "down".to_owned(),
+            Self::NoAnswer => "no answer".to_owned(),
+            Self::Unknown => "unknown".to_owned(),
         }
     }
 }
@@ -315,7 +309,7 @@ fn render(status: &Status) -> String {
             node.id.to_string(),
             node.kafka.clone(),
             or_dash(node.admin.as_ref()),
-            NodeWords { state: node.state, unheard_by: &node.unheard_by }.to_string(),
+            node.state.words(&node.unheard_by),
             node.leads.to_string(),
             node.replicas.to_string(),
         ]);
@@ -363,10 +357,7 @@ mod tests {
 
     fn states(asked: &Asked) -> Vec<String> {
         let admin = String::new();
-        let state = |id| {
-            let (state, unheard_by) = (asked.state(id, Some(&admin)), asked.unheard_by(id));
-            NodeWords { state, unheard_by: &unheard_by }.to_string()
-        };
+        let state = |id| asked.state(id, Some(&admin)).words(&asked.unheard_by(id));
         (1..=3).map(state).collect()
     }
 

@@ -69,8 +69,11 @@ async fn ask_leaders(
     told: &mut Told,
     topics: &mut [MetadataResponseTopic],
 ) {
+    if told.hearsay.there.is_empty() {
+        return;
+    }
     let partitions: Vec<_> = topics.iter().flat_map(leaderless).collect();
-    if told.hearsay.there.is_empty() || partitions.is_empty() {
+    if partitions.is_empty() {
         return;
     }
     told.leaders = context.port.ask_leaders(partitions).await;
