@@ -49,6 +49,9 @@ pub enum HandoverError {
     /// The preferred node is not heard.
     #[error("node {0} is down")]
     Unreachable(NodeId),
+    /// The preferred node is about to stop.
+    #[error("node {0} is about to stop")]
+    Leaving(NodeId),
     /// The preferred node's replica has no vote until it has its log back.
     #[error("the replica of node {0} is being refilled")]
     Refilling(NodeId),

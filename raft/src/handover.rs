@@ -64,7 +64,7 @@ impl Handover {
             .filter_map(|group| {
                 let is_able = |node| self.is_able(group.id(), node) && group.is_level(node);
                 let status = group.status().borrow().clone();
-                let to = successor(&status, me, is_able)?;
+                let to = successor(group.id(), &status, me, is_able)?;
                 Some((group, to))
             })
             .partition::<Vec<_>, _>(|(group, _)| group.id() == GroupId::METADATA);
@@ -126,8 +126,10 @@ impl Handover {
     /// Whether a node lives and would take over: one without its whole log refuses.
     fn check_able(&self, group: GroupId, node: NodeId) -> Result<(), HandoverError> {
         let dead = self.transport.timing().peer_dead();
-        if !self.transport.peer(node).is_some_and(|peer| peer.status(dead).alive) {
-            return Err(HandoverError::Unreachable(node));
+        let peer = self.transport.peer(node).filter(|peer| peer.status(dead).alive);
+        let peer = peer.ok_or(HandoverError::Unreachable(node))?;
+        if peer.is_leaving() {
+            return Err(HandoverError::Leaving(node));
         }
         if self.incomplete.contains(group, node) {
             return Err(HandoverError::Refilling(node));
@@ -149,19 +151,29 @@ async fn hand_over(groups: Vec<(Group, NodeId)>) {
         .await;
 }
 
-/// Of the voters that are able to take over from `me`, the leader, the one that can soonest.
-fn successor(status: &GroupStatus, me: NodeId, is_able: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+/// Of the voters that are able to take over `group` from `me`, the leader, the one that can soonest; of equals a
+/// different one for each group.
+fn successor(
+    group: GroupId,
+    status: &GroupStatus,
+    me: NodeId,
+    is_able: impl Fn(NodeId) -> bool,
+) -> Option<NodeId> {
     if !status.is_leader {
         return None;
     }
     let others = status.voters.iter().copied().filter(|node| *node != me);
-    let able = others.filter(|node| is_able(*node));
-    able.max_by_key(|node| status.replication.get(node))
+    let able: Vec<_> = others.filter(|node| is_able(*node)).collect();
+    let first = group.spread() as usize % able.len().max(1);
+    let order = able.iter().cycle().skip(first).take(able.len());
+    order.copied().max_by_key(|node| status.replication.get(node))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const GROUP: GroupId = GroupId { topic: 7, partition: 3 };
 
     fn status(matched: &[(u64, u64)]) -> GroupStatus {
         GroupStatus {
@@ -177,12 +189,21 @@ mod tests {
     fn the_voter_with_most_of_the_log_succeeds() {
         let me = NodeId(1);
         let level = status(&[(1, 5_000), (2, 4_990), (3, 4_999)]);
-        assert_eq!(successor(&level, me, |_| true), Some(NodeId(3)));
-        assert_eq!(successor(&level, me, |node| node == NodeId(2)), Some(NodeId(2)));
-        assert_eq!(successor(&level, me, |_| false), None);
+        assert_eq!(successor(GROUP, &level, me, |_| true), Some(NodeId(3)));
+        assert_eq!(successor(GROUP, &level, me, |node| node == NodeId(2)), Some(NodeId(2)));
+        assert_eq!(successor(GROUP, &level, me, |_| false), None);
         let stranger = status(&[(1, 5_000), (9, 5_000)]);
-        assert_eq!(successor(&stranger, me, |node| node == NodeId(9)), None, "no voter");
+        assert_eq!(successor(GROUP, &stranger, me, |node| node == NodeId(9)), None, "no voter");
         let follower = GroupStatus { is_leader: false, ..level };
-        assert_eq!(successor(&follower, me, |_| true), None);
+        assert_eq!(successor(GROUP, &follower, me, |_| true), None);
+    }
+
+    #[test]
+    fn equals_succeed_one_group_each() {
+        let level = status(&[(1, 5_000), (2, 5_000), (3, 5_000)]);
+        let to = |partition| successor(GroupId { partition, ..GROUP }, &level, NodeId(1), |_| true);
+        let second = (0..100).filter(|partition| to(*partition) == Some(NodeId(2))).count();
+        let third = (0..100).filter(|partition| to(*partition) == Some(NodeId(3))).count();
+        assert!(second + third == 100 && second.abs_diff(third) <= 20, "{second} and {third}");
     }
 }

@@ -26,7 +26,7 @@ use crate::liveness;
 use crate::options::Room;
 use crate::registry::Registry;
 use crate::succession::{self, Admitted};
-use crate::transport::{FrameHandler, Inbound, Link};
+use crate::transport::{FrameHandler, Inbound, Link, Transport};
 use crate::turns::Rival;
 use crate::wire::{
     Announcement, AppendMessage, Beat, EndAnswer, Frame, Kind, Outgoing, Purpose, Role,
@@ -38,11 +38,13 @@ const OPEN_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Why a replica without its log refuses.
 const HEARD_AGAIN: &str = "the leader was heard again while this replica voted";
+const LEAVING: &str = "the node is about to stop: it takes no leadership over";
 const NO_VOTE: &str = "the replica's log is not complete: it takes no part in elections";
 
 /// What the connections of a node serve from.
 #[derive(Clone)]
 pub(crate) struct NodeInbound {
+    pub(crate) transport: Arc<Transport>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) leaderships: Arc<Leaderships>,
     pub(crate) incomplete: Arc<Incomplete>,
@@ -57,6 +59,9 @@ impl Inbound for NodeInbound {
         if link.purpose() == Purpose::Main {
             self.leaderships.greet(link);
             self.incomplete.greet(link);
+            if self.transport.is_leaving() {
+                liveness::say_leaving(link);
+            }
             self.runtime.spawn(reset_backoff(self.registry.clone(), link.peer().id()));
         }
         Box::new(Connection { node: self.clone(), link: link.clone(), lanes: HashMap::new() })
@@ -82,7 +87,9 @@ impl FrameHandler for Connection {
     fn handle(&mut self, frame: Frame, permit: OwnedSemaphorePermit) -> Result<(), DecodeError> {
         let Frame { id, group, .. } = frame;
         let expected = match frame.kind {
-            Kind::Beat | Kind::BeatEcho | Kind::Announcement | Kind::Incomplete => Role::Notice,
+            Kind::Beat | Kind::BeatEcho | Kind::Announcement | Kind::Incomplete | Kind::Leaving => {
+                Role::Notice
+            }
             _ => Role::Request,
         };
         if frame.role != expected {
@@ -110,7 +117,7 @@ impl FrameHandler for Connection {
             Kind::Transfer => {
                 let message = TransferMessage::decode(frame.body.clone())?;
                 let asked = Asked { link: self.link.clone(), permit, frame };
-                self.node.runtime.spawn(transfer(self.node.registry.clone(), asked, message));
+                self.node.runtime.spawn(transfer(self.node.clone(), asked, message));
             }
             Kind::End => {
                 let asked = Asked { link: self.link.clone(), permit, frame };
@@ -135,6 +142,7 @@ impl FrameHandler for Connection {
                 let announcement = Announcement::decode(frame.body)?;
                 self.node.incomplete.announced(self.link.peer().id(), &announcement);
             }
+            Kind::Leaving => self.link.peer().leaves(&self.link),
         }
         Ok(())
     }
@@ -287,12 +295,25 @@ async fn end(registry: Arc<Registry>, asked: Asked) {
     }
 }
 
-async fn transfer(registry: Arc<Registry>, asked: Asked, message: TransferMessage) {
-    let Some(group) = registry.get(asked.frame.group) else {
+async fn transfer(node: NodeInbound, asked: Asked, message: TransferMessage) {
+    let Some(group) = node.registry.get(asked.frame.group) else {
         return asked.refuse(Status::UnknownGroup, "the group is not open");
     };
     if !group.may_lead() {
         return asked.refuse(Status::Failed, NO_VOTE);
+    }
+    // The other voters only let go of the leader.
+    if message.to == node.transport.me() {
+        if node.transport.is_leaving() {
+            return asked.refuse(Status::Failed, LEAVING);
+        }
+        let heartbeat = message.as_heartbeat();
+        if group.contradicts(&heartbeat) {
+            return asked.refuse(Status::Failed, CONTRADICTED);
+        }
+        // openraft counts nothing of the log as on disk that it has not written or heard of since it started.
+        // Where the heartbeat is refused, so is the transfer.
+        let _ = probe(group.raft(), request(heartbeat), message.last).await;
     }
     match handle_transfer(group.raft(), message).await {
         Ok(answer) => asked.answer(24, |body| answer.encode(body)),

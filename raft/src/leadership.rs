@@ -68,6 +68,8 @@ pub(crate) struct Outlook {
     me: NodeId,
     /// A handful: one search through them is faster than a hash.
     peers: Vec<(NodeId, Sight)>,
+    /// About to stop: they take no leadership over.
+    leaving: Vec<NodeId>,
 }
 
 pub(crate) struct Leaderships {
@@ -173,6 +175,12 @@ impl Outlook {
         // Else it is not in this cluster any more.
         seen.map_or(Sight::Dead, |(_, sight)| *sight)
     }
+
+    /// Whether a node, this one too, might take a leadership over.
+    pub(crate) fn may_lead(&self, node: NodeId) -> bool {
+        let is_here = node == self.me || self.sight(node) != Sight::Dead;
+        is_here && !self.leaving.contains(&node)
+    }
 }
 
 impl Leaderships {
@@ -241,8 +249,10 @@ impl Leaderships {
     pub(crate) fn outlook(&self) -> Option<Outlook> {
         let transport = self.transport.upgrade()?;
         let dead = transport.timing().peer_dead();
-        let mut peers = Vec::new();
+        let (mut peers, mut leaving) = (Vec::new(), Vec::new());
+        leaving.extend(transport.is_leaving().then_some(transport.me()));
         for peer in transport.peers() {
+            leaving.extend(peer.is_leaving().then_some(peer.id()));
             let sight = if peer.is_given_up(dead) {
                 Sight::Dead
             } else {
@@ -250,7 +260,7 @@ impl Leaderships {
             };
             peers.push((peer.id(), sight));
         }
-        Some(Outlook { me: transport.me(), peers })
+        Some(Outlook { me: transport.me(), peers, leaving })
     }
 
     /// Whether `group` is led, for this node's replica, which takes `leader` for its leader at `term`.

@@ -38,6 +38,17 @@ fn beat(transport: &Transport) {
     transport.refresh_statuses();
 }
 
+/// Tells all peers that this node is about to stop: none gives it leaderships any more.
+pub(crate) fn leave(transport: &Transport) {
+    transport.set_leaving();
+    // Who connects later is told then.
+    transport.links().iter().for_each(|link| say_leaving(link));
+}
+
+pub(crate) fn say_leaving(link: &Link) {
+    link.notify(Outgoing::new(Kind::Leaving, GroupId::METADATA, 0));
+}
+
 /// Sends a beat or its echo.
 pub(crate) fn send(link: &Link, kind: Kind, beat: Beat) {
     let mut frame = Outgoing::new(kind, GroupId::METADATA, 8);

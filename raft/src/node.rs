@@ -70,6 +70,7 @@ impl RaftNode {
         let incomplete = Arc::new(Incomplete::new(&transport));
         let calls = Arc::new(CallSlot::new(registry.clone(), hard.clone()));
         let inbound = NodeInbound {
+            transport: transport.clone(),
             registry: registry.clone(),
             leaderships: leaderships.clone(),
             incomplete: incomplete.clone(),
@@ -337,8 +338,9 @@ impl RaftNode {
     }
 
     /// Hands every group that this node leads to another voter that is ready for it, for at most `limit`:
-    /// the last thing before a planned stop, while requests are still served.
+    /// the last thing before a planned stop, while requests are still served. From the call on it takes none over.
     pub async fn hand_over(&self, limit: Duration) {
+        liveness::leave(&self.inner.transport);
         self.inner.handover.all(limit).await;
     }
 

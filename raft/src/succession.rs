@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use crate::adapter::{VOTE, disable_lease};
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
-use crate::leadership::{Leaderships, Sight, Standing};
+use crate::leadership::{Leaderships, Standing};
 use crate::registry::Registry;
 use crate::status::GroupStatus;
 use crate::transport::Transport;
@@ -113,8 +113,7 @@ impl Succession {
             }
             let standing = self.leaderships.standing(&outlook, id, status.leader, status.term);
             let (me, preferred) = (self.transport.me(), group.preferred());
-            let is_dead = |node| outlook.sight(node) == Sight::Dead;
-            let turn = || turn(id, me, preferred, &status, is_dead);
+            let turn = || turn(id, me, preferred, &status, |node| outlook.may_lead(node));
             let old = before.get(&id).copied();
             let of = (status.term, standing);
             let pace = Pace::of(&status, preferred);

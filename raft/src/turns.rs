@@ -144,20 +144,19 @@ pub(crate) enum Step {
     },
 }
 
-/// This node's place among the voters that stand, 0 for the first; `None` where it has no vote.
+/// This node's place among the voters that stand, 0 for the first; `None` where it does not.
 pub(crate) fn turn(
     group: GroupId,
     me: NodeId,
     preferred: Option<NodeId>,
     status: &GroupStatus,
-    is_dead: impl Fn(NodeId) -> bool,
+    may_lead: impl Fn(NodeId) -> bool,
 ) -> Option<u32> {
     let voters: &BTreeSet<NodeId> = &status.voters;
-    if !voters.contains(&me) {
+    let live: Vec<_> = voters.iter().copied().filter(|node| may_lead(*node)).collect();
+    if !live.contains(&me) {
         return None;
     }
-    let live: Vec<_> =
-        voters.iter().copied().filter(|node| *node == me || !is_dead(*node)).collect();
     let offset = group.spread() as usize % live.len();
     let others = live.iter().cycle().skip(offset).take(live.len());
     let preferred = preferred.filter(|node| live.contains(node));
@@ -253,7 +252,8 @@ mod tests {
     fn places(preferred: Option<u64>, dead: &[u64]) -> Vec<Option<u32>> {
         let status = status(&[1, 2, 3]);
         let preferred = preferred.map(NodeId);
-        let place = |me| turn(GROUP, NodeId(me), preferred, &status, |node| dead.contains(&node.0));
+        let place =
+            |me| turn(GROUP, NodeId(me), preferred, &status, |node| !dead.contains(&node.0));
         (1..=4).map(place).collect()
     }
 
@@ -273,6 +273,7 @@ mod tests {
     #[test]
     fn the_dead_have_no_turn() {
         let found = places(Some(1), &[1]);
+        assert_eq!(found[0], None);
         let mut live = found[1..3].to_vec();
         live.sort();
         assert_eq!(live, [Some(0), Some(1)]);
@@ -285,7 +286,7 @@ mod tests {
         for partition in 0..300 {
             let group = GroupId { topic: 7, partition };
             for me in 1..=3 {
-                if turn(group, NodeId(me), None, &status, |_| false) == Some(0) {
+                if turn(group, NodeId(me), None, &status, |_| true) == Some(0) {
                     first[me as usize - 1] += 1;
                 }
             }

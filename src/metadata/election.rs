@@ -127,6 +127,7 @@ fn answer(handed: Result<(), HandoverError>) -> CallAnswer {
         Err(HandoverError::NotNeeded) => Some(Err(ElectionError::NotNeeded)),
         Err(
             error @ (HandoverError::Unreachable(_)
+            | HandoverError::Leaving(_)
             | HandoverError::Refilling(_)
             | HandoverError::Behind { .. }
             | HandoverError::NoVoter(_)

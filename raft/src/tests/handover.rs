@@ -18,6 +18,9 @@ async fn a_node_hands_over_before_it_stops_and_is_given_back_what_it_is_preferre
     let took = begun.elapsed();
     assert!(!cluster.groups[1].status().borrow().is_leader);
     assert!(took < Duration::from_millis(300), "{took:?}: an election would take longer");
+    let next = cluster.leader().await;
+    let back = cluster.nodes[next].hand_to_preferred(GROUP).await;
+    assert!(matches!(back, Err(HandoverError::Leaving(node)) if node == preferred), "{back:?}");
     cluster.nodes[1].shutdown().await;
     let (mut home, _) = (cluster.homes.remove(1), cluster.groups.remove(1));
     cluster.nodes.remove(1);
@@ -98,5 +101,30 @@ async fn a_group_is_handed_to_the_preferred_node_when_asked_for_and_able() {
     let none = cluster.nodes[2].hand_to_preferred(GROUP).await;
     assert!(matches!(none, Err(HandoverError::Unreachable(node)) if node == preferred), "{none:?}");
     assert!(cluster.groups[2].status().borrow().is_leader, "it leads on");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_group_is_handed_to_a_replica_that_has_heard_nothing_since_it_started() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    propose_all(&cluster.groups[leader], 0..20).await;
+    applied_everywhere(&cluster.homes, &bytes(0..20)).await;
+    let to = (leader + 1) % 3;
+    let id = cluster.homes[to].id;
+    let mut seen = cluster.nodes[leader].peers();
+    cluster.nodes[to].shutdown().await;
+    drop(within("it is gone", seen.wait_for(|peers| !peers[&id].alive)).await.unwrap());
+    let peers = addresses(&cluster.homes);
+    cluster.nodes[to] = cluster.homes[to].start(peers).await;
+    cluster.groups[to] = cluster.homes[to].open(&cluster.nodes[to]).await;
+    drop(within("it is back", seen.wait_for(|peers| peers[&id].alive)).await.unwrap());
+
+    let begun = Instant::now();
+    within("a transfer", cluster.groups[leader].transfer_leader(id)).await.unwrap();
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(300), "{took:?}: an election would take longer");
+    until(&cluster.groups[to], "leads", |status| status.leader_ready).await;
+    propose_all(&cluster.groups[to], 20..40).await;
     cluster.stop().await;
 }

@@ -45,6 +45,8 @@ pub(crate) struct Peer {
     was_heard: AtomicBool,
     /// Its port refused a connection after it was heard last.
     refused: AtomicBool,
+    /// It has said on the connection that stands that it is about to stop.
+    leaving: AtomicBool,
     /// Microseconds until the newest heartbeat was sent that the peer has echoed on the connection that
     /// stands, plus one; 0 without one.
     echoed_us: AtomicU64,
@@ -68,6 +70,7 @@ impl Peer {
             patience_us: AtomicU64::new(u64::MAX),
             was_heard: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             echoed_us: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),
         }
@@ -123,6 +126,7 @@ impl Peer {
         let old = {
             let mut slot = self.slot();
             self.echoed_us.store(0, Ordering::Relaxed);
+            self.leaving.store(false, Ordering::Relaxed);
             self.patience_us.store(micros(patience), Ordering::Relaxed);
             slot.replace(link)
         };
@@ -166,6 +170,19 @@ impl Peer {
         if self.refused.load(Ordering::Relaxed) {
             self.refused.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// The peer has said on `link` that it is about to stop.
+    pub(crate) fn leaves(&self, link: &Link) {
+        let slot = self.slot();
+        if slot.as_ref().is_some_and(|current| std::ptr::eq(&**current, link)) {
+            self.leaving.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is about to stop: it takes no leadership over.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// For how long nothing was heard before the connection that stands.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -31,6 +32,7 @@ pub(crate) struct Transport {
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
     statuses: watch::Sender<Statuses>,
     inbound: OnceLock<Arc<dyn Inbound>>,
+    leaving: AtomicBool,
     stop: watch::Sender<bool>,
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
@@ -48,6 +50,7 @@ impl Transport {
             peers: RwLock::default(),
             statuses: watch::Sender::new(Statuses::default()),
             inbound: OnceLock::new(),
+            leaving: AtomicBool::new(false),
             stop: watch::Sender::new(false),
             acceptor: Mutex::default(),
         }))
@@ -188,6 +191,15 @@ impl Transport {
 
     pub(crate) fn statuses(&self) -> watch::Receiver<Statuses> {
         self.statuses.subscribe()
+    }
+
+    /// From now on this node takes no leadership over: it is about to stop.
+    pub(crate) fn set_leaving(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
     }
 
     /// Turns true when the node shuts down.

@@ -78,6 +78,8 @@ byte_enum! {
         End = 11,
         /// Which replicas of a node lack their logs, in the form of an announcement.
         Incomplete = 12,
+        /// A node is about to stop: it takes no leadership over.
+        Leaving = 13,
     }
 }
 

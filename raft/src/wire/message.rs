@@ -19,6 +19,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::append::AppendMessage;
 use super::frame::Outgoing;
 use crate::codec::{DecodeError, Decoder, put_log_id_option};
 use crate::entry::Snapshot;
@@ -161,6 +162,12 @@ pub(crate) struct TransferMessage {
 }
 
 impl TransferMessage {
+    /// What it says of the leader and its log, as a heartbeat would.
+    pub(crate) fn as_heartbeat(&self) -> AppendMessage {
+        let Self { vote, last, .. } = *self;
+        AppendMessage { session: 0, vote, prev: last, commit: None, entries: Vec::new() }
+    }
+
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         put_vote(out, self.vote);
         out.put_u64(self.to.0);
