@@ -54,8 +54,8 @@ impl Handover {
     }
 
     /// Hands over every group that this node leads, the metadata group last. Returns when that is done
-    /// as far as it can be, at the latest after `limit`.
-    pub(crate) async fn all(&self, limit: Duration) {
+    /// as far as it can be, at the latest after `limit`: how many there were that others could take.
+    pub(crate) async fn all(&self, limit: Duration) -> usize {
         let me = self.transport.me();
         let (metadata, partitions) = self
             .registry
@@ -68,6 +68,7 @@ impl Handover {
                 Some((group, to))
             })
             .partition::<Vec<_>, _>(|(group, _)| group.id() == GroupId::METADATA);
+        let count = partitions.len() + metadata.len();
         let handed = async {
             hand_over(partitions).await;
             hand_over(metadata).await;
@@ -75,6 +76,7 @@ impl Handover {
         if tokio::time::timeout(limit, handed).await.is_err() {
             tracing::warn!(?limit, "not every leadership was handed over in time");
         }
+        count
     }
 
     /// The node that should lead `group` instead of this one, if it could take over now.

@@ -239,8 +239,7 @@ impl Leaderships {
         peer.status(transport.timing().peer_dead()).alive.then_some(best)
     }
 
-    /// Whether `node` claims a group, or did so until it was lost: one that hands over before it stops
-    /// does not.
+    /// Whether `node` claims a group, or did so until it was lost.
     pub(crate) fn has_claims(&self, node: NodeId) -> bool {
         self.table().has_claims(node)
     }

@@ -287,9 +287,11 @@ impl RaftNode {
         self.inner.leaderships.is_unsettled()
     }
 
-    /// Whether a peer leads groups, or did when it was lost: one that stops in order hands them over first.
+    /// Whether a peer leads groups, or may have done so until shortly before it was lost: one that stops in order
+    /// hands them over first.
     pub fn is_or_was_leading(&self, peer: NodeId) -> bool {
-        self.inner.leaderships.has_claims(peer)
+        let is_leaving = || self.inner.transport.peer(peer).is_some_and(|peer| peer.is_leaving());
+        self.inner.leaderships.has_claims(peer) || is_leaving()
     }
 
     /// Whether a node's replica of a group is being refilled, as far as its node has told: any group
@@ -339,9 +341,10 @@ impl RaftNode {
 
     /// Hands every group that this node leads to another voter that is ready for it, for at most `limit`:
     /// the last thing before a planned stop, while requests are still served. From the call on it takes none over.
-    pub async fn hand_over(&self, limit: Duration) {
+    /// How many there were that others could take.
+    pub async fn hand_over(&self, limit: Duration) -> usize {
         liveness::leave(&self.inner.transport);
-        self.inner.handover.all(limit).await;
+        self.inner.handover.all(limit).await
     }
 
     /// Hands a group that this node leads to the node that is preferred for it, where that one could take

@@ -36,7 +36,7 @@ use super::surroundings::Surroundings;
 use crate::admin;
 use crate::config::{NodeConfig, StorageConfig};
 use crate::group::{Coordinator, CoordinatorParts, MonotonicTicks, Term};
-use crate::handlers::{Context, Dispatcher, MetadataContext, Rooms, SessionCache};
+use crate::handlers::{Context, Dispatcher, MetadataContext, Redirects, Rooms, SessionCache};
 use crate::metadata::{BrokerRegistration, KvPairs, Metadata, MetadataLog, MetadataOptions};
 use crate::metrics::Metrics;
 use crate::model::Clock;
@@ -47,6 +47,8 @@ use crate::storage::{self, DataDir, LogError, Storage, read_identity};
 
 /// Longest time for which leaderships are handed over before a stop: thousands take seconds.
 const HAND_OVER_MAX: Duration = Duration::from_secs(15);
+/// Longest time for which clients are then told who leads instead.
+const REDIRECT_MAX: Duration = Duration::from_secs(1);
 /// Fetch sessions that a node remembers (`max.incremental.fetch.session.cache.slots`).
 const FETCH_SESSIONS: usize = 1_000;
 
@@ -95,6 +97,8 @@ pub struct Node {
     raft: RaftNode,
     partitions: Arc<PartitionSet>,
     stopping: watch::Sender<bool>,
+    /// Clients that have yet to find new leaders.
+    redirects: Arc<Redirects>,
     /// Servers, which end by themselves once `stopping` is set.
     servers: Vec<JoinHandle<()>>,
     /// Tasks without an end of their own.
@@ -174,6 +178,7 @@ impl Node {
             raft,
             partitions,
             stopping: watch::Sender::new(false),
+            redirects: Arc::default(),
             servers: Vec::new(),
             tasks: Vec::new(),
         };
@@ -336,6 +341,7 @@ impl Node {
             metadata: MetadataContext::new(Arc::new(metadata.clone()), info),
             partitions: Arc::clone(&self.partitions),
             groups: coordinator,
+            redirects: Arc::clone(&self.redirects),
             fetch_sessions: SessionCache::new(FETCH_SESSIONS),
             clock,
             metrics,
@@ -379,7 +385,9 @@ impl Node {
     /// Stops in order: leaderships are handed over, requests answered, files closed.
     pub async fn stop(self) {
         // Clients are told who leads now while they can still be answered.
-        self.raft.hand_over(HAND_OVER_MAX).await;
+        if self.raft.hand_over(HAND_OVER_MAX).await > 0 {
+            drop(tokio::time::timeout(REDIRECT_MAX, self.redirects.end()).await);
+        }
         self.stopping.send_replace(true);
         for server in self.servers {
             // A server that panicked has ended too.

@@ -11,6 +11,7 @@ use kafka_wire_core::{StrBytes, Uuid};
 use super::fetch::SessionCache;
 use super::find_coordinator::{CoordinatorEndpoint, CoordinatorLookup};
 use super::metadata_context::MetadataContext;
+use super::redirects::Redirects;
 use crate::group::Coordinator;
 use crate::metadata::TopicImage;
 use crate::metrics::Metrics;
@@ -74,6 +75,8 @@ pub struct Rooms {
     pub groups: Coordinator,
     /// Fetch sessions of this broker.
     pub fetch_sessions: SessionCache,
+    /// Clients that were told to look for a leader elsewhere.
+    pub redirects: Arc<Redirects>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// What the process counts.

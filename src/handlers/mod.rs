@@ -53,6 +53,7 @@ mod offset_for_leader_epoch;
 mod produce;
 mod producer_ids;
 mod records;
+mod redirects;
 mod request;
 pub mod sync_group;
 mod typed;
@@ -72,6 +73,7 @@ pub use group_caller::GroupCaller;
 pub use metadata_context::{BrokerInfo, MetadataContext};
 pub use metadata_port::{Answers, MetadataPort};
 pub use records::{RecordSource, Records};
+pub use redirects::Redirects;
 pub use request::{
     CloseReason, ConnectionState, Outcome, Reply, Request, RequestHandler, RequestMeta, Response,
     Software,

@@ -9,7 +9,7 @@ use super::Metadata;
 use super::handle::broker_of;
 use crate::model::BrokerId;
 
-/// How long a broker that died as a leader is leaving: long enough for its clients to have asked who leads
+/// How long a broker that ended as a leader is leaving: long enough for its clients to have asked who leads
 /// now.
 const LEAVING: Duration = Duration::from_secs(2);
 /// How long a broker that is silent is not given up: longer than requests to it stay open
@@ -24,7 +24,7 @@ pub enum Presence {
     /// It is not heard, and nothing says that its process has ended. Clients' requests to it may be open:
     /// librdkafka takes those to a broker that is no longer listed for not written, and writes twice.
     Silent,
-    /// Its process ended a moment ago, and it led partitions then; it was heard for the last time at that instant,
+    /// Its process ended a moment ago, and it led partitions then or until shortly before; it was heard for the last time at that instant,
     /// which tells this end of it from others.
     Leaving(Instant),
     /// It is gone, or was never there.

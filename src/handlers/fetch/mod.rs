@@ -262,7 +262,11 @@ fn hint_leader(
     endpoints: &mut Vec<NodeEndpoint>,
 ) {
     let moved = [ErrorCode::NotLeaderOrFollower.code(), ErrorCode::FencedLeaderEpoch.code()];
-    if version < ENDPOINTS_SINCE || !moved.contains(&answer.error_code) {
+    if !moved.contains(&answer.error_code) {
+        return;
+    }
+    ctx.redirects.note();
+    if version < ENDPOINTS_SINCE {
         return;
     }
     let Some(hint) = ctx.leader_hint(&target.topic, PartitionIndex(target.partition)) else {

@@ -211,6 +211,7 @@ fn hint_leader(
     answer: &mut PartitionProduceResponse,
     endpoints: &mut Vec<NodeEndpoint>,
 ) {
+    ctx.redirects.note();
     if version < LEADER_HINT_SINCE {
         return;
     }
