@@ -30,7 +30,7 @@ fn open(path: &Path) -> Node {
 fn open_after(path: &Path, before: impl FnOnce(&Kv)) -> Node {
     let storage = Storage::default();
     let data_dir = DataDir::open(path, "c1", BrokerId(1)).unwrap();
-    let kv = Kv::open(&data_dir.kv_dir(), &storage).unwrap();
+    let kv = Kv::reopen(&data_dir.kv_dir(), &storage);
     before(&kv);
     let states = HardStates::open(&data_dir, &storage, &kv).unwrap();
     Node { states, data_dir, kv }

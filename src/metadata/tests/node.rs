@@ -67,7 +67,7 @@ impl TestNode {
         options.timing.settle_ms = 3_600_000;
         let raft = RaftNode::start(options, listener, hard).await.unwrap();
         let storage = fatal_to_panic();
-        let kv = Kv::open(&dir.join("kv"), &storage).unwrap();
+        let kv = Kv::reopen(&dir.join("kv"), &storage);
         let log =
             Arc::new(MetadataLog::open(&dir.join("metadata"), "test", &storage, None).unwrap());
         let options = MetadataOptions {
