@@ -20,7 +20,7 @@ use crate::mutant;
 use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
 use crate::suffrage::Suffrage;
-use crate::transport::Transport;
+use crate::transport::{Peer, Transport};
 use crate::turns::Rival;
 use crate::wire::AppendMessage;
 
@@ -280,27 +280,48 @@ impl Group {
     ///
     /// Where it says no for want of news, it also asks the voters, so that it may soon say yes.
     pub fn is_confirmed(&self) -> bool {
-        let Inner { signals, status, transport, .. } = &*self.inner;
-        let status = status.borrow();
-        if !status.is_leader || self.has_abdicated() {
+        if !self.inner.status.borrow().is_leader || self.has_abdicated() {
             return false;
         }
         if mutant::is_on("endless-lease") {
             return true;
         }
-        let (voters, announced) = (&status.voters, signals.announced.get());
-        let confirms = |voter: &NodeId| {
-            let Some(peer) = transport.peer(*voter) else { return *voter == transport.me() };
-            let Some(acked) = signals.acks.of(*voter, status.term) else { return false };
+        let announced = self.inner.signals.announced.get();
+        let confirmed = self.has_majority(|peer, acked| {
             acked.elapsed() < peer.lease()
                 || announced.is_some_and(|announced| peer.vouches(acked, announced))
-        };
-        // Of one configuration: memberships do not change yet.
-        let confirmed = 2 * voters.iter().filter(|voter| confirms(voter)).count() > voters.len();
+        });
         if !confirmed {
-            signals.lease_expired.notify_one();
+            self.inner.signals.lease_expired.notify_one();
         }
         confirmed
+    }
+
+    /// Whether a majority goes on to confirm this node, which leads, without being asked for this group again.
+    pub(crate) fn is_vouched_for(&self) -> bool {
+        let announced = self.inner.signals.announced.get();
+        announced.is_some_and(|announced| {
+            self.has_majority(|peer, acked| peer.vouches(acked, announced))
+        })
+    }
+
+    /// Whether a majority of the voters, this node among them, has acknowledged in such a way: who did, and when
+    /// that was sent which it has acknowledged.
+    fn has_majority(&self, counts: impl Fn(&Peer, Instant) -> bool) -> bool {
+        let Inner { signals, status, transport, .. } = &*self.inner;
+        let status = status.borrow();
+        let is_counted = |voter: &NodeId| {
+            let Some(peer) = transport.peer(*voter) else { return *voter == transport.me() };
+            signals.acks.of(*voter, status.term).is_some_and(|acked| counts(&peer, acked))
+        };
+        // Of one configuration: memberships do not change yet.
+        2 * status.voters.iter().filter(|voter| is_counted(voter)).count() > status.voters.len()
+    }
+
+    /// On the leader: when that was sent which a voter has answered last.
+    #[cfg(test)]
+    pub(crate) fn acked(&self, node: NodeId) -> Option<Instant> {
+        self.inner.signals.acks.of(node, self.inner.status.borrow().term)
     }
 
     /// On the leader: what a voter is not known to hold of the log. `None` elsewhere, and for a node without a

@@ -49,34 +49,47 @@ impl Handover {
                 let to = self.preferred_instead(&group)?;
                 Some((group, to))
             });
-            hand_over(due.take(GIVEN_BACK_MAX).collect()).await;
+            hand_over(due.take(GIVEN_BACK_MAX)).await;
         }
     }
 
     /// Hands over every group that this node leads, the metadata group last. Returns when that is done
-    /// as far as it can be, at the latest after `limit`: how many there were that others could take.
-    pub(crate) async fn all(&self, limit: Duration) -> usize {
-        let me = self.transport.me();
-        let (metadata, partitions) = self
-            .registry
-            .all()
-            .into_iter()
-            .filter_map(|group| {
-                let is_able = |node| self.is_able(group.id(), node) && group.is_level(node);
-                let status = group.status().borrow().clone();
-                let to = successor(group.id(), &status, me, is_able)?;
-                Some((group, to))
-            })
-            .partition::<Vec<_>, _>(|(group, _)| group.id() == GroupId::METADATA);
-        let count = partitions.len() + metadata.len();
+    /// as far as it can be, at the latest after `limit`: whether others took any.
+    pub(crate) async fn all(&self, limit: Duration) -> bool {
+        let mut has_handed = false;
         let handed = async {
-            hand_over(partitions).await;
-            hand_over(metadata).await;
+            // Again for those of an election that was under way, and for those whose successor went away.
+            while self.all_once().await > 0 {
+                has_handed = true;
+            }
         };
         if tokio::time::timeout(limit, handed).await.is_err() {
             tracing::warn!(?limit, "not every leadership was handed over in time");
         }
+        has_handed
+    }
+
+    /// How many groups were handed over.
+    async fn all_once(&self) -> usize {
+        let is_metadata = |group: &Group| group.id() == GroupId::METADATA;
+        let (metadata, partitions) =
+            self.registry.all().into_iter().partition::<Vec<_>, _>(is_metadata);
+        let mut count = 0;
+        for groups in [partitions, metadata] {
+            // Who takes over is seen when it is a group's turn: the first may take seconds.
+            let due = groups.into_iter().filter_map(|group| {
+                let to = self.successor_of(&group)?;
+                Some((group, to))
+            });
+            count += hand_over(due).await;
+        }
         count
+    }
+
+    fn successor_of(&self, group: &Group) -> Option<NodeId> {
+        let is_able = |node| self.is_able(group.id(), node) && group.is_level(node);
+        let status = group.status().borrow().clone();
+        successor(group.id(), &status, self.transport.me(), is_able)
     }
 
     /// The node that should lead `group` instead of this one, if it could take over now.
@@ -140,17 +153,19 @@ impl Handover {
     }
 }
 
-async fn hand_over(groups: Vec<(Group, NodeId)>) {
-    futures_util::stream::iter(groups)
-        .for_each_concurrent(AT_ONCE, |(group, to)| async move {
-            match group.transfer_leader(to).await {
-                Ok(()) => tracing::debug!(group = %group.id(), %to, "leadership handed over"),
-                Err(error) => {
-                    tracing::debug!(group = %group.id(), %to, %error, "leadership not handed over");
-                }
+/// Hands groups over, a few at a time; how many were taken.
+async fn hand_over(due: impl Iterator<Item = (Group, NodeId)>) -> usize {
+    let handing = futures_util::stream::iter(due).map(|(group, to)| async move {
+        match group.transfer_leader(to).await {
+            Ok(()) => tracing::debug!(group = %group.id(), %to, "leadership handed over"),
+            Err(error) => {
+                tracing::debug!(group = %group.id(), %to, %error, "leadership not handed over");
+                return 0;
             }
-        })
-        .await;
+        }
+        1
+    });
+    handing.buffer_unordered(AT_ONCE).fold(0, |sum, taken| async move { sum + taken }).await
 }
 
 /// Of the voters that are able to take over `group` from `me`, the leader, the one that can soonest; of equals a

@@ -8,7 +8,7 @@
 //! **Invariant:** what a peer leads is known only while its full list of the connection that stands was
 //! heard; a peer that lives and claims a group leads it ([`Standing`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -174,6 +174,12 @@ impl Outlook {
         let seen = self.peers.iter().find(|(peer, _)| *peer == node);
         // Else it is not in this cluster any more.
         seen.map_or(Sight::Dead, |(_, sight)| *sight)
+    }
+
+    /// Whether this node and those of `voters` that it is connected to are a majority of them.
+    pub(crate) fn sees_majority(&self, voters: &BTreeSet<NodeId>) -> bool {
+        let is_seen = |node| node == self.me || matches!(self.sight(node), Sight::Connected(_));
+        2 * voters.iter().filter(|node| is_seen(**node)).count() > voters.len()
     }
 
     /// Whether a node, this one too, might take a leadership over.

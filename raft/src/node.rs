@@ -341,8 +341,8 @@ impl RaftNode {
 
     /// Hands every group that this node leads to another voter that is ready for it, for at most `limit`:
     /// the last thing before a planned stop, while requests are still served. From the call on it takes none over.
-    /// How many there were that others could take.
-    pub async fn hand_over(&self, limit: Duration) -> usize {
+    /// Whether others took any.
+    pub async fn hand_over(&self, limit: Duration) -> bool {
         liveness::leave(&self.inner.transport);
         self.inner.handover.all(limit).await
     }

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use crate::adapter::{VOTE, disable_lease};
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
-use crate::leadership::{Leaderships, Standing};
+use crate::leadership::{Leaderships, Outlook, Standing};
 use crate::registry::Registry;
 use crate::status::GroupStatus;
 use crate::transport::Transport;
@@ -48,6 +48,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// not become what a node of thousands of groups mostly does.
 const LOOK_PAUSE_FACTOR: u32 = 19;
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// Heartbeats of nodes after which a new leader's group needs none of its own.
+const VOUCHED_AFTER: u32 = 3;
 
 /// What the task works with.
 pub(crate) struct Succession {
@@ -91,7 +94,7 @@ impl Succession {
         let mut next: Option<Instant> = None;
         let outlook = self.leaderships.outlook()?;
         let before = std::mem::replace(watches, HashMap::with_capacity(watches.len()));
-        let (mut due_to_stand, mut under_way) = (Vec::new(), 0);
+        let (mut due_to_stand, mut under_way, mut led) = (Vec::new(), 0, Vec::new());
         let heartbeat = self.transport.timing().heartbeat();
         let grace = Grace::of(self.transport.timing());
         for group in self.registry.all() {
@@ -104,6 +107,7 @@ impl Succession {
                 watches.insert(id, Watch::Led);
                 // Who asked before this one led bears upon no later election.
                 group.take_rival();
+                led.push(group.clone());
                 if self.leaderships.is_outdated(id, status.term) {
                     // Somebody leads a later term: whoever is asked to confirm this one says so.
                     tokio::spawn(async move { group.beat().await });
@@ -135,6 +139,13 @@ impl Succession {
             }
             watches.insert(id, watch);
         }
+        // Elections come first, and are over soon.
+        if due_to_stand.is_empty() && under_way == 0 {
+            let due = led.iter().filter_map(|group| self.keep_confirmed(group, &outlook)).min();
+            next = due.map_or(next, |due| Some(earlier(next, due)));
+        } else {
+            next = Some(earlier(next, Instant::now() + heartbeat));
+        }
         let now = Instant::now();
         due_to_stand.sort_by_key(|candidacy| candidacy.orphan.stand);
         let own = due_to_stand.iter().filter(|candidacy| candidacy.turn == 0).count();
@@ -157,6 +168,23 @@ impl Succession {
             watches.insert(group.id(), Watch::Orphan(orphan));
         }
         next
+    }
+
+    /// Voters of an idle group that were away are asked anew whether they follow, so that whoever wants to know finds
+    /// this node confirmed. When to look at the group again.
+    fn keep_confirmed(&self, group: &Group, outlook: &Outlook) -> Option<Instant> {
+        if group.is_vouched_for() || !outlook.sees_majority(&group.status().borrow().voters) {
+            return None;
+        }
+        let timing = self.transport.timing();
+        let (leads_for, soon) =
+            (group.leads_since()?.elapsed(), VOUCHED_AFTER * timing.heartbeat());
+        if leads_for < soon {
+            return Some(Instant::now() + (soon - leads_for));
+        }
+        let group = group.clone();
+        tokio::spawn(async move { group.beat().await });
+        Some(Instant::now() + timing.peer_dead())
     }
 
     /// Not awaited: a group waits for its disk, and the others must not.

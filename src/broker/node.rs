@@ -16,7 +16,7 @@ use jackdaw_raft::{
     Bound, ClusterId, GroupId, HardStateStore, LogPort as _, Network, NodeId, NodeOptions,
     RaftNode, Room, Timing,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -49,6 +49,10 @@ use crate::storage::{self, DataDir, LogError, Storage, read_identity};
 const HAND_OVER_MAX: Duration = Duration::from_secs(15);
 /// Longest time for which clients are then told who leads instead.
 const REDIRECT_MAX: Duration = Duration::from_secs(1);
+/// Longest time for which requests are then answered while peers still take this node for there.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Longest time for which the admin endpoint answers what it was asked before.
+const ADMIN_ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Fetch sessions that a node remembers (`max.incremental.fetch.session.cache.slots`).
 const FETCH_SESSIONS: usize = 1_000;
 
@@ -59,22 +63,37 @@ const FETCH_SESSIONS: usize = 1_000;
 pub fn serve(config: NodeConfig) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let node = Node::start(config, Surroundings::default()).await?;
-        stop_signal().await?;
+        let mut signals = StopSignals::listen()?;
+        let node = tokio::select! {
+            node = Node::start(config, Surroundings::default()) => node?,
+            // It leads nothing yet, and what it has written a start after a kill finds as well.
+            () = signals.any() => return Ok(()),
+        };
+        signals.any().await;
         node.stop().await;
         Ok(())
     })
 }
 
-async fn stop_signal() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, from the moment when they are listened for.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
     }
-    tracing::info!("stopping");
-    Ok(())
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    }
 }
 
 /// What lies on the disk.
@@ -375,9 +394,19 @@ impl Node {
             // A dropped sender is a node that is gone: stop too.
             drop(stopping.wait_for(|stopping| *stopping).await);
         };
+        let mut overdue = self.stopping.subscribe();
         self.servers.push(tokio::spawn(async move {
-            if let Err(error) = admin::serve(listener, Arc::new(backend), metrics, stop).await {
-                tracing::error!(%error, "the admin endpoint ended");
+            tokio::select! {
+                served = admin::serve(listener, Arc::new(backend), metrics, stop) => {
+                    if let Err(error) = served {
+                        tracing::error!(%error, "the admin endpoint ended");
+                    }
+                }
+                // Who does not finish a request does not keep the node.
+                () = async {
+                    drop(overdue.wait_for(|stopping| *stopping).await);
+                    tokio::time::sleep(ADMIN_ANSWER_MAX).await;
+                } => tracing::info!("requests to the admin endpoint stay unanswered"),
             }
         }));
     }
@@ -385,16 +414,19 @@ impl Node {
     /// Stops in order: leaderships are handed over, requests answered, files closed.
     pub async fn stop(self) {
         // Clients are told who leads now while they can still be answered.
-        if self.raft.hand_over(HAND_OVER_MAX).await > 0 {
+        if self.raft.hand_over(HAND_OVER_MAX).await {
             drop(tokio::time::timeout(REDIRECT_MAX, self.redirects.end()).await);
         }
         self.stopping.send_replace(true);
-        for server in self.servers {
-            // A server that panicked has ended too.
-            drop(server.await);
-        }
-        // What could not be handed over is without a leader from here on: not until all files are closed.
+        // A server that panicked has ended too.
+        let mut served = futures_util::future::join_all(self.servers);
+        let is_served = tokio::time::timeout(ANSWER_MAX, &mut served).await.is_ok();
+        // What could not be handed over is without a leader from here on: not until clients have gone that take
+        // their time, or all files are closed.
         self.raft.leave().await;
+        if !is_served {
+            served.await;
+        }
         for task in &self.tasks {
             task.abort();
         }

@@ -4,12 +4,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::raw;
-use super::support::{cluster, read, records, send_all};
+use super::support::{PATIENCE, cluster, read, records, send_all};
 
 const MIB: u64 = 1 << 20;
 /// Growth allowed over all that is sent here; one frame may be 100 MiB.
@@ -95,4 +96,26 @@ fn a_node_outlives_hostile_bytes() {
     assert!(cluster.node_mut(1).is_running().unwrap());
     assert_eq!(cluster.node(1).pid(), pid);
     assert_eq!(read(&cluster.bootstrap(), "before", 0, &[]).len(), 10);
+}
+
+#[test]
+fn who_never_finishes_a_request_does_not_keep_a_node_from_stopping() {
+    let mut cluster = cluster(1);
+    let ports = cluster.node(1).ports;
+    let open = |address, begun: &[u8]| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(begun).unwrap();
+        stream
+    };
+    let half_asked = [
+        open(ports.admin, b"GET /health/ready HTTP/1.1\r\nHost: node\r\n"),
+        open(ports.admin, b"POST /api/v1/topics HTTP/1.1\r\nContent-Length: 99\r\n\r\n{"),
+        open(ports.admin, b""),
+        open(ports.kafka, &[0, 0, 0, 99, 0]),
+    ];
+    let begun = Instant::now();
+    cluster.node_mut(1).terminate(PATIENCE).unwrap();
+    // Whoever is in the midst of a request has 5 s.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(half_asked);
 }

@@ -128,6 +128,13 @@ impl Cluster {
         within("a leader", futures_util::future::select_all(ready)).await.0
     }
 
+    /// Starts a node again that was shut down.
+    pub(super) async fn start_again(&mut self, at: usize) {
+        let peers = addresses(&self.homes);
+        self.nodes[at] = self.homes[at].start(peers).await;
+        self.groups[at] = self.homes[at].open(&self.nodes[at]).await;
+    }
+
     pub(super) async fn stop(&self) {
         for node in &self.nodes {
             node.shutdown().await;

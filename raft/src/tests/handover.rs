@@ -115,9 +115,7 @@ async fn an_idle_group_is_handed_to_a_replica_that_has_heard_nothing_since_it_st
     let mut seen = cluster.nodes[leader].peers();
     cluster.nodes[to].shutdown().await;
     drop(within("it is gone", seen.wait_for(|peers| !peers[&id].alive)).await.unwrap());
-    let peers = addresses(&cluster.homes);
-    cluster.nodes[to] = cluster.homes[to].start(peers).await;
-    cluster.groups[to] = cluster.homes[to].open(&cluster.nodes[to]).await;
+    cluster.start_again(to).await;
     drop(within("it is back", seen.wait_for(|peers| peers[&id].alive)).await.unwrap());
 
     let begun = Instant::now();

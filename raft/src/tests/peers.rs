@@ -240,3 +240,33 @@ async fn a_node_that_is_busy_is_heard() {
     busy.spawn(async move { one.shutdown().await }).await.unwrap();
     busy.shutdown_background();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_of_an_idle_group_is_confirmed_anew_once_its_voters_were_away() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    propose_all(&cluster.groups[leader], 0..20).await;
+    applied_everywhere(&cluster.homes, &bytes(0..20)).await;
+    let others: Vec<_> = (0..3).filter(|at| *at != leader).collect();
+    for at in &others {
+        let id = cluster.homes[*at].id;
+        let mut seen = cluster.nodes[leader].peers();
+        cluster.nodes[*at].shutdown().await;
+        drop(within("it is gone", seen.wait_for(|peers| !peers[&id].alive)).await.unwrap());
+        cluster.start_again(*at).await;
+        drop(within("it is back", seen.wait_for(|peers| peers[&id].alive)).await.unwrap());
+    }
+    let back = Instant::now();
+    // To ask whether it is confirmed would make it so.
+    let is_acked = |at: &usize| {
+        let acked = cluster.groups[leader].acked(cluster.homes[*at].id);
+        acked.is_some_and(|acked| acked > back - Duration::from_millis(50))
+    };
+    within("nobody asks, and voters answer", async {
+        while !others.iter().any(is_acked) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    cluster.stop().await;
+}

@@ -28,4 +28,5 @@ mod queue;
 mod switchboard;
 
 pub(crate) use link::{FrameHandler, Inbound, Link, LinkError, Pending};
+pub(crate) use peer::Peer;
 pub(crate) use switchboard::Transport;
