@@ -128,11 +128,16 @@ impl Cluster {
         within("a leader", futures_util::future::select_all(ready)).await.0
     }
 
-    /// Starts a node again that was shut down.
-    pub(super) async fn start_again(&mut self, at: usize) {
+    /// Shuts a node down and starts it again, once `witness` has seen either.
+    pub(super) async fn restart(&mut self, at: usize, witness: usize) {
+        let id = self.homes[at].id;
+        let mut seen = self.nodes[witness].peers();
+        self.nodes[at].shutdown().await;
+        drop(within("it is gone", seen.wait_for(|peers| !peers[&id].alive)).await.unwrap());
         let peers = addresses(&self.homes);
         self.nodes[at] = self.homes[at].start(peers).await;
         self.groups[at] = self.homes[at].open(&self.nodes[at]).await;
+        drop(within("it is back", seen.wait_for(|peers| peers[&id].alive)).await.unwrap());
     }
 
     pub(super) async fn stop(&self) {

@@ -112,11 +112,7 @@ async fn an_idle_group_is_handed_to_a_replica_that_has_heard_nothing_since_it_st
     applied_everywhere(&cluster.homes, &bytes(0..20)).await;
     let to = (leader + 1) % 3;
     let id = cluster.homes[to].id;
-    let mut seen = cluster.nodes[leader].peers();
-    cluster.nodes[to].shutdown().await;
-    drop(within("it is gone", seen.wait_for(|peers| !peers[&id].alive)).await.unwrap());
-    cluster.start_again(to).await;
-    drop(within("it is back", seen.wait_for(|peers| peers[&id].alive)).await.unwrap());
+    cluster.restart(to, leader).await;
 
     let begun = Instant::now();
     within("a transfer", cluster.groups[leader].transfer_leader(id)).await.unwrap();

@@ -248,19 +248,15 @@ async fn the_leader_of_an_idle_group_is_confirmed_anew_once_its_voters_were_away
     propose_all(&cluster.groups[leader], 0..20).await;
     applied_everywhere(&cluster.homes, &bytes(0..20)).await;
     let others: Vec<_> = (0..3).filter(|at| *at != leader).collect();
+    let mut idle_since = Instant::now();
     for at in &others {
-        let id = cluster.homes[*at].id;
-        let mut seen = cluster.nodes[leader].peers();
-        cluster.nodes[*at].shutdown().await;
-        drop(within("it is gone", seen.wait_for(|peers| !peers[&id].alive)).await.unwrap());
-        cluster.start_again(*at).await;
-        drop(within("it is back", seen.wait_for(|peers| peers[&id].alive)).await.unwrap());
+        idle_since = Instant::now();
+        cluster.restart(*at, leader).await;
     }
-    let back = Instant::now();
     // To ask whether it is confirmed would make it so.
     let is_acked = |at: &usize| {
         let acked = cluster.groups[leader].acked(cluster.homes[*at].id);
-        acked.is_some_and(|acked| acked > back - Duration::from_millis(50))
+        acked.is_some_and(|acked| acked > idle_since)
     };
     within("nobody asks, and voters answer", async {
         while !others.iter().any(is_acked) {
