@@ -10,7 +10,7 @@ use openraft::ReadPolicy;
 use openraft::errors::{InitializeError, LinearizableReadError, RaftError as OpenraftError};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use crate::adapter::{Completion, Fatal, GroupSignals, Raft, SnapshotBuilt};
+use crate::adapter::{Completion, Fatal, GroupSignals, Raft, SnapshotBuilt, disable_lease};
 use crate::counts::Counts;
 use crate::entry::{Applied, Data};
 use crate::error::{ProposeError, RaftError};
@@ -367,6 +367,12 @@ impl Group {
     pub(crate) async fn beat(&self) {
         // Fails only where the group has ended, which its status tells.
         let _ = self.raft().trigger().heartbeat().await;
+    }
+
+    /// Ends the lease of `leader`, who led `term` and is gone: this replica may vote and stand. `false` where it has
+    /// gone on by now.
+    pub(crate) async fn disable_lease(&self, leader: Option<NodeId>, term: u64) -> bool {
+        disable_lease(self.raft(), &self.inner.signals, leader, term).await
     }
 
     /// Campaigns now, whoever's turn it is, unless the log here is not complete. The other voters refuse

@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::adapter::{VOTE, disable_lease};
+use crate::adapter::VOTE;
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
 use crate::leadership::{Leaderships, Outlook, Standing};
@@ -196,7 +196,7 @@ impl Succession {
 
 /// Lets this replica vote for another than the one who led it; whether it may.
 async fn release(leaderships: &Leaderships, group: &Group, followed: Followed) -> bool {
-    disable_lease(group.raft(), followed.leader, followed.term).await
+    group.disable_lease(followed.leader, followed.term).await
         && followed.is_free(leaderships, group)
 }
 

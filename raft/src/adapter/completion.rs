@@ -25,6 +25,8 @@ use crate::error::ProposeError;
 pub(crate) struct GroupSignals {
     /// The current term, for error messages.
     pub(crate) term: AtomicU64,
+    /// The latest term that this replica has voted in, or is about to.
+    pub(crate) voted: AtomicU64,
     /// Who has confirmed this node as the leader, and when.
     pub(crate) acks: Acks,
     /// When the peers had been told that this node leads.
@@ -67,6 +69,7 @@ impl Default for GroupSignals {
     fn default() -> Self {
         Self {
             term: AtomicU64::new(0),
+            voted: AtomicU64::new(0),
             acks: Acks::default(),
             announced: Moment::none(Instant::now()),
             lease_expired: Notify::new(),

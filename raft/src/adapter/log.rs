@@ -196,6 +196,7 @@ impl RaftLogStorage<C> for LogStore {
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
         let vote = from_vote(vote);
+        self.signals.voted.fetch_max(vote.term, Ordering::Release);
         self.order.settled().await;
         loop {
             match self.hard.save_vote(self.group, vote).await {

@@ -12,8 +12,10 @@ mod log;
 mod machine;
 mod network;
 mod payload;
+mod runtime;
 mod serve;
 mod types;
+mod watch;
 
 pub(crate) use completion::{Completion, GroupSignals};
 pub(crate) use config::{VOTE, openraft_config};

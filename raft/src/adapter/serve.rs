@@ -1,7 +1,10 @@
 //! Requests of peers, as openraft's calls and back.
 
+use std::sync::atomic::Ordering;
+
 use openraft::raft::{AppendEntriesResponse, TransferLeaderError};
 
+use super::completion::GroupSignals;
 use super::machine::to_snapshot;
 use super::types::*;
 use crate::id::{LogId, NodeId};
@@ -27,20 +30,32 @@ pub(crate) async fn probe(
 
 /// Ends the lease of the leader of `term`, who is gone, for the rest of the term: this replica may vote and
 /// stand. Nothing, and `false`, where there is another leader or a later term by now.
-pub(crate) async fn disable_lease(raft: &Raft, leader: Option<NodeId>, term: u64) -> bool {
+pub(crate) async fn disable_lease(
+    raft: &Raft,
+    signals: &GroupSignals,
+    leader: Option<NodeId>,
+    term: u64,
+) -> bool {
     // What a leader says that hands over, to nobody: the lease ends, and no election begins.
     const NOBODY: NodeId = NodeId(u64::MAX);
-    let vote = raft.with_raft_state(|state| *state.vote_ref()).await;
-    // Fails only where the group has ended, as below.
-    let Ok(vote) = vote else { return false };
-    // One that was the leader itself, until it was started again, knows of none.
-    let known =
-        vote.committed.then_some(vote.leader_id.voted_for).filter(|at| at != raft.node_id());
-    if vote.leader_id.term != term || known.is_some() && known != leader {
-        return false;
-    }
-    let _ = raft.handle_transfer_leader(TransferRequest::new(vote, NOBODY, None)).await;
-    true
+    let vote = match leader {
+        Some(_) if signals.voted.load(Ordering::Acquire) > term => return false,
+        // Where the vote is a later one when openraft comes to this, nothing happens: its leader's lease stands.
+        Some(node) => to_vote(Vote { term, node, committed: true }),
+        None => {
+            let vote = raft.with_raft_state(|state| *state.vote_ref()).await;
+            // Fails only where the group has ended, as below.
+            let Ok(vote) = vote else { return false };
+            // One that was the leader itself, until it was started again, knows of none.
+            if vote.leader_id.term != term
+                || vote.committed && vote.leader_id.voted_for != *raft.node_id()
+            {
+                return false;
+            }
+            vote
+        }
+    };
+    raft.handle_transfer_leader(TransferRequest::new(vote, NOBODY, None)).await.is_ok()
 }
 
 /// The vote of this replica; an error where it has ended.

@@ -10,6 +10,7 @@ use openraft::vote::leader_id_std::CommittedLeaderId;
 
 use super::completion::Completion;
 use super::machine::Machine;
+use super::runtime::Runtime;
 use crate::entry::{Data, Entry, Payload, Reply};
 use crate::id::{LogId, NodeId};
 use crate::membership::{Membership, StoredMembership};
@@ -19,8 +20,6 @@ use crate::vote::Vote;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TypeConfig;
 
-// The runtime's other path is a crate of its own that would have to be pinned beside openraft.
-#[allow(deprecated)]
 impl openraft::RaftTypeConfig for TypeConfig {
     type D = Data;
     type R = Reply;
@@ -31,7 +30,7 @@ impl openraft::RaftTypeConfig for TypeConfig {
     type Vote = RaftVote;
     type Payload = Payload;
     type Entry = RaftEntry;
-    type AsyncRuntime = openraft::impls::TokioRuntime;
+    type AsyncRuntime = Runtime;
     type Responder<T>
         = Completion<T>
     where

@@ -5,10 +5,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::error::StableError;
 use super::record::RECORD_BYTES;
 use super::recovery::Bytes;
+use super::second::Second;
 use crate::model::mutant;
 use crate::storage::Storage;
 use crate::storage::ballast::Need;
@@ -44,8 +46,10 @@ pub(super) fn read(dir: &Path) -> Result<[[Bytes; 2]; 2], StableError> {
 /// The open files.
 pub(super) struct Files {
     dir: PathBuf,
-    files: [[File; 2]; 2],
+    files: Arc<[[File; 2]; 2]>,
     storage: Storage,
+    /// None where one copy is synced after the other.
+    second: Option<Second>,
 }
 
 impl Files {
@@ -70,7 +74,14 @@ impl Files {
                 disk.sync_dir(dir).map_err(StableError::io("sync", dir))?;
             }
         }
-        Ok(Self { dir: dir.to_owned(), files, storage: storage.clone() })
+        let files = Arc::new(files);
+        let second = (!storage.background.is_inline()).then(|| {
+            let (files, disk) = (Arc::clone(&files), Arc::clone(&storage.disk));
+            Second::start(Box::new(move |file| disk.sync_data(&files[1][file])))
+        });
+        // Where no thread is to be had now, one does it all.
+        let second = second.and_then(Result::ok);
+        Ok(Self { dir: dir.to_owned(), files, storage: storage.clone(), second })
     }
 
     /// For how many records a file has room in both copies.
@@ -121,22 +132,11 @@ impl Files {
         if mutant::is_on("stable-store-not-synced") {
             return Ok(());
         }
-        if self.storage.background.is_inline() {
+        let Some(second) = &self.second else {
             return sync(0).and_then(|()| sync(1));
-        }
-        std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().name("sync-votes".to_owned());
-            match builder.stack_size(256 << 10).spawn_scoped(scope, || sync(1)) {
-                Ok(second) => {
-                    let first = sync(0);
-                    let second =
-                        second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                    first.and(second)
-                }
-                // No thread is to be had now.
-                Err(_) => sync(0).and_then(|()| sync(1)),
-            }
-        })
+        };
+        let (first, second) = second.beside(file, || sync(0));
+        first.and(second.map_err(|error| self.error(SYNC, 1, file, error)))
     }
 
     fn error(

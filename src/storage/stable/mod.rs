@@ -19,6 +19,7 @@ mod error;
 mod files;
 mod record;
 mod recovery;
+mod second;
 mod writer;
 
 use std::collections::HashMap;
