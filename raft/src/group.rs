@@ -22,10 +22,12 @@ use crate::status::{GroupStatus, Role};
 use crate::suffrage::Suffrage;
 use crate::transport::{Peer, Transport};
 use crate::turns::Rival;
-use crate::wire::AppendMessage;
+use crate::wire::{AppendMessage, VoteMessage};
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(30);
+/// Between two attempts to have the log purged.
+const PURGE_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait for a majority to confirm the leader.
 const BARRIER_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait for another voter to take over.
@@ -122,6 +124,13 @@ impl Group {
             );
         }
         true
+    }
+
+    /// Whether a candidate has what it takes to get this replica's vote: all that is in the log here, and a later term.
+    pub(crate) fn would_vote(&self, candidate: &VoteMessage) -> bool {
+        let state = self.inner.log.upgrade().and_then(|log| log.state().ok());
+        let is_later = candidate.vote.term > self.inner.signals.voted.load(Ordering::Acquire);
+        is_later && state.is_some_and(|state| candidate.last >= state.last)
     }
 
     /// Another voter has asked for this one's vote: that bears upon when this one stands.
@@ -436,10 +445,16 @@ impl Group {
             };
             let last = built.map_err(|_| RaftError::Shutdown)?.last;
             let mut status = self.inner.status.clone();
-            match status.wait_for(|status| status.purged >= last || status.fault.is_some()).await {
-                Ok(status) if status.fault.is_none() => Ok(last),
-                Ok(_) => Err(self.fault()),
-                Err(_) => Err(RaftError::Shutdown),
+            loop {
+                self.inner.signals.purges.notify_waiters();
+                let purged = |status: &GroupStatus| status.purged >= last || status.fault.is_some();
+                match tokio::time::timeout(PURGE_RETRY, status.wait_for(purged)).await {
+                    // Another stream may have begun to wait for a peer meanwhile.
+                    Err(_) => {}
+                    Ok(Ok(status)) if status.fault.is_none() => return Ok(last),
+                    Ok(Ok(_)) => return Err(self.fault()),
+                    Ok(Err(_)) => return Err(RaftError::Shutdown),
+                }
             }
         };
         let timeout = Err(RaftError::Timeout(SNAPSHOT_WAIT));

@@ -18,7 +18,7 @@ use crate::adapter::{
 use crate::call::CallSlot;
 use crate::codec::DecodeError;
 use crate::group::Group;
-use crate::id::{GroupId, NodeId};
+use crate::id::GroupId;
 use crate::incomplete::Incomplete;
 use crate::lane::{CONTRADICTED, Lane, LaneItem, answer_append, refuse, request};
 use crate::leadership::Leaderships;
@@ -62,17 +62,8 @@ impl Inbound for NodeInbound {
             if self.transport.is_leaving() {
                 liveness::say_leaving(link);
             }
-            self.runtime.spawn(reset_backoff(self.registry.clone(), link.peer().id()));
         }
         Box::new(Connection { node: self.clone(), link: link.clone(), lanes: HashMap::new() })
-    }
-}
-
-/// Replication to a peer that was away pauses; now that it is back, it need not.
-async fn reset_backoff(registry: Arc<Registry>, peer: NodeId) {
-    for group in registry.all() {
-        // A group that has ended has nothing to reset.
-        let _ = group.raft().trigger().reset_backoff([peer]).await;
     }
 }
 
@@ -211,6 +202,16 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
     if !group.may_vote(asked.wait()).await {
         return asked.refuse(Status::Failed, NO_VOTE);
     }
+    let abdicated = group.has_abdicated();
+    if asked.frame.kind == Kind::PreVote
+        && (abdicated || succession::is_vacant(&node.leaderships, &group))
+        && group.would_vote(&message)
+    {
+        // Only a hint, for which a group's core need not be woken: the vote itself is judged in full.
+        note_rival(&node, &group, Some(Rival::Fit));
+        let answer = VoteAnswer { vote: message.vote, granted: true, last: None };
+        return asked.answer(40, |body| answer.encode(body));
+    }
     // A leader that hands over has agreed.
     let admitted = match message.transfer {
         true => Some(Admitted::Agreed),
@@ -225,14 +226,6 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
             Err(reason) => asked.refuse(Status::Failed, &reason),
         };
     };
-    let abdicated = group.has_abdicated();
-    if abdicated && asked.frame.kind == Kind::PreVote {
-        // openraft's leader would refuse for its lease. Only a hint: the vote itself is judged in full.
-        let status = group.status().borrow().clone();
-        let granted = message.last.map(|last| last.index) >= status.last;
-        let answer = VoteAnswer { vote: message.vote, granted, last: None };
-        return asked.answer(40, |body| answer.encode(body));
-    }
     let mut request = VoteRequest::new(to_vote(message.vote), message.last.map(to_log_id));
     request.leadership_transfer = message.transfer || abdicated;
     let answered = match asked.frame.kind {

@@ -257,6 +257,14 @@ fn earlier(known: Option<Instant>, other: Instant) -> Instant {
     known.map_or(other, |known| known.min(other))
 }
 
+/// Whether nobody leads `group`, as far as this node can tell, and its replica may vote at once.
+pub(crate) fn is_vacant(leaderships: &Leaderships, group: &Group) -> bool {
+    let status = group.status();
+    let status = status.borrow();
+    let standing = Followed::of(&status).standing(leaderships, group);
+    !status.is_leader && matches!(standing, Some(Standing::Gone | Standing::Vacant))
+}
+
 /// Whether a candidate's question may be put to this node's replica of `group`. Releases the lease of
 /// a leader that is gone.
 pub(crate) async fn admit(leaderships: &Leaderships, group: &Group) -> Option<Admitted> {

@@ -5,8 +5,12 @@
 //!
 //! **Invariant:** requests leave in the order of the input, and answers are yielded in that order: before
 //! the connection changes, everything that went over the other one is answered.
-//! **Invariant:** the input is polled before any error is yielded: openraft waits out its backoff inside
-//! that poll, and would otherwise spin on a peer that is away.
+//! A peer without a connection is sent nothing, and nothing is read for it: the stream waits until it has one, and
+//! then ends, so that openraft begins anew with what the peer lacks by then. It ends as well where the log is to be
+//! purged: openraft keeps what a stream is about to send.
+//!
+//! **Invariant:** otherwise the input is polled before any error is yielded: openraft waits out its backoff inside
+//! that poll, and would spin on a peer that refuses.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::completion::GroupSignals;
-use super::network::unreachable;
+use super::network::failed;
 use super::types::*;
 use crate::entry::Payload;
 use crate::id::{GroupId, NodeId};
@@ -82,6 +86,19 @@ where
 {
     /// The answers. Ends with the input, or after the first one that is not a match.
     pub(super) fn run(self) -> BoxStream<'static, Item> {
+        if let Some(peer) = self.transport.peer(self.target)
+            && self.kind == Kind::Append
+            && peer.link().is_none()
+        {
+            let signals = self.signals;
+            return Box::pin(stream::once(async move {
+                tokio::select! {
+                    () = peer.connected() => {}
+                    () = signals.purges.notified() => {}
+                }
+                Err(failed(LinkError::Closed))
+            }));
+        }
         let running = Running {
             route: self.route(false),
             stream: self,
@@ -128,7 +145,7 @@ where
             if let Some(request) = self.sendable()
                 && let Err(error) = self.send(request).await
             {
-                return Some(Err(unreachable(error)));
+                return Some(Err(failed(error)));
             }
             let has_room = self.in_flight.len() < IN_FLIGHT_MAX && self.bytes < bytes_max;
             let may_send = !self.input_ended && self.pulled.is_none() && has_room;
@@ -142,7 +159,7 @@ where
                         self.bytes -= request.bytes;
                         self.note(&request, &answer);
                     }
-                    return Some(answer.map_err(unreachable));
+                    return Some(answer.map_err(failed));
                 }
                 request = self.stream.pull(&mut self.turn), if may_send => {
                     self.input_ended = request.is_none();

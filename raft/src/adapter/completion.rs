@@ -37,6 +37,8 @@ pub(crate) struct GroupSignals {
     pub(crate) abdicated: AtomicBool,
     /// Told when it does.
     pub(crate) abdicates: Notify,
+    /// The log is to be purged: who waits for a peer lets go of what it lacks.
+    pub(crate) purges: Notify,
     /// The group is being closed: nothing waits for room any more.
     pub(crate) closing: AtomicBool,
 }
@@ -75,6 +77,7 @@ impl Default for GroupSignals {
             lease_expired: Notify::new(),
             abdicated: AtomicBool::new(false),
             abdicates: Notify::new(),
+            purges: Notify::new(),
             closing: AtomicBool::new(false),
         }
     }

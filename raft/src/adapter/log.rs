@@ -56,6 +56,7 @@ impl LogStore {
         alive: mpsc::Sender<Infallible>,
     ) -> io::Result<Self> {
         let HardState { vote, committed, .. } = hard.load(group)?;
+        signals.voted.store(vote.map_or(0, |vote| vote.term), Ordering::Release);
         // The checkpoint may be ahead of what survived of the log; then the log's end is what is
         // known to be worth applying again.
         let committed = committed.min(port.state()?.last);

@@ -1,7 +1,8 @@
 //! openraft's network over our transport: one client per group, target and purpose.
 //!
-//! **Invariant:** every request has a deadline. A peer that is not connected is `Unreachable`, which
-//! openraft backs off from; the backoff is reset when the peer returns.
+//! **Invariant:** every request has a deadline. openraft backs off from a peer that refuses or does not answer
+//! (`Unreachable`), and not from one without a connection (`Network`): entries wait until it has one, see
+//! [`AppendStream`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, v2::RaftNetworkV2};
 use openraft::raft::{
     AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderResponse,
@@ -73,8 +74,11 @@ pub(crate) struct Network {
     append_kind: Kind,
 }
 
-pub(super) fn unreachable(error: impl std::fmt::Display) -> RPCError<C> {
-    RPCError::Unreachable(Unreachable::from_string(error))
+pub(super) fn failed(error: LinkError) -> RPCError<C> {
+    match error {
+        LinkError::Closed => RPCError::Network(NetworkError::from_string(error)),
+        error => RPCError::Unreachable(Unreachable::from_string(error)),
+    }
 }
 
 impl Network {
@@ -104,8 +108,8 @@ impl Network {
             transfer: request.leadership_transfer,
         };
         message.encode(frame.body());
-        let answer = self.ask_urgent(frame, deadline).await.map_err(unreachable)?;
-        let answer = VoteAnswer::decode(answer.body).map_err(unreachable)?;
+        let answer = self.ask_urgent(frame, deadline).await.map_err(failed)?;
+        let answer = VoteAnswer::decode(answer.body).map_err(LinkError::from).map_err(failed)?;
         let last = answer.last.map(to_log_id);
         Ok(VoteResponse::new(to_vote(answer.vote), last, answer.granted))
     }
@@ -134,7 +138,7 @@ impl RaftNetworkV2<C> for Network {
         let mut answers = self.stream_append(input, option).await?;
         match answers.next().await {
             Some(answer) => answer.map(AppendEntriesResponse::from),
-            None => Err(unreachable(LinkError::Closed)),
+            None => Err(failed(LinkError::Closed)),
         }
     }
 
@@ -216,8 +220,9 @@ impl RaftNetworkV2<C> for Network {
             last: request.last_log_id().map(from_log_id),
         };
         message.encode(frame.body());
-        let answer = self.ask_urgent(frame, option.hard_ttl()).await.map_err(unreachable)?;
-        let answer = TransferAnswer::decode(answer.body).map_err(unreachable)?;
+        let answer = self.ask_urgent(frame, option.hard_ttl()).await.map_err(failed)?;
+        let answer =
+            TransferAnswer::decode(answer.body).map_err(LinkError::from).map_err(failed)?;
         Ok(match answer {
             TransferAnswer::Accepted => Ok(()),
             TransferAnswer::VoteChanged(actual) => Err(TransferLeaderError::VoteChanged {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::link::Link;
 use crate::id::NodeId;
@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     link: Mutex<Option<Arc<Link>>>,
     /// The connection for old entries. It lives no longer than the other.
     catch_up: Mutex<Option<Arc<Link>>>,
+    /// Told of every new connection.
+    connects: Notify,
     /// The instant that the counters below count from.
     started: Instant,
     /// Microseconds until the last frame, or until silence began to count; 0 at the start.
@@ -62,6 +64,7 @@ impl Peer {
             address: watch::Sender::new(address),
             link: Mutex::default(),
             catch_up: Mutex::default(),
+            connects: Notify::new(),
             started: Instant::now(),
             heard_us: AtomicU64::new(0),
             listened_us: AtomicU64::new(0),
@@ -103,6 +106,22 @@ impl Peer {
     /// The connection, where one stands.
     pub(crate) fn link(&self) -> Option<Arc<Link>> {
         self.slot().clone().filter(|link| !link.is_closed())
+    }
+
+    /// Resolves once a connection stands.
+    pub(crate) async fn connected(&self) {
+        loop {
+            let connects = self.connects.notified();
+            if self.link().is_some() {
+                return;
+            }
+            connects.await;
+        }
+    }
+
+    /// A connection stands, and the peer was greeted on it.
+    pub(super) fn greeted(&self) {
+        self.connects.notify_waiters();
     }
 
     /// The connection for old entries, where one stands.

@@ -160,6 +160,7 @@ impl Transport {
         tracing::info!(peer = %peer.id(), purpose = ?link.purpose(), "peer connected");
         let inbound = self.inbound.get().expect("connections come after the start");
         let handler = inbound.connected(&link);
+        peer.greeted();
         let writer = link.clone();
         self.io.spawn(async move { writer.write_loop(writing).await });
         let (reader, transport) = (link.clone(), self.clone());
