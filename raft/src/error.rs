@@ -37,6 +37,11 @@ pub enum RaftError {
     Shutdown,
 }
 
+/// A group has ended on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the group has ended on this node")]
+pub struct Ended;
+
 /// A group was not handed over to the node that is preferred for it.
 #[derive(Debug, thiserror::Error)]
 pub enum HandoverError {

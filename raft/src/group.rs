@@ -19,6 +19,7 @@ use crate::lag::Lag;
 use crate::mutant;
 use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
+use crate::status_watch::StatusWatch;
 use crate::suffrage::Suffrage;
 use crate::transport::{Peer, Transport};
 use crate::turns::Rival;
@@ -48,7 +49,7 @@ struct Inner {
     /// A leader was refused that lacks what is committed here; said once.
     contradicted: AtomicBool,
     signals: Arc<GroupSignals>,
-    status: watch::Receiver<GroupStatus>,
+    status: StatusWatch,
     role: watch::Receiver<Role>,
     built: Arc<watch::Sender<SnapshotBuilt>>,
     suffrage: watch::Sender<Suffrage>,
@@ -71,7 +72,7 @@ pub(crate) struct GroupParts {
     /// Not in use by this: closing the group waits for those who use it.
     pub(crate) log: Weak<dyn LogPort>,
     pub(crate) signals: Arc<GroupSignals>,
-    pub(crate) status: watch::Receiver<GroupStatus>,
+    pub(crate) status: StatusWatch,
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) built: Arc<watch::Sender<SnapshotBuilt>>,
     pub(crate) suffrage: Suffrage,
@@ -216,13 +217,18 @@ impl Group {
     }
 
     /// The group as this node sees it, now and as it changes.
-    pub fn status(&self) -> watch::Receiver<GroupStatus> {
+    pub fn status(&self) -> StatusWatch {
         self.inner.status.clone()
     }
 
     /// Who leads, and whether this node may serve; wakes at elections only.
     pub fn role(&self) -> watch::Receiver<Role> {
         self.inner.role.clone()
+    }
+
+    /// Who leads, as the node has been told.
+    pub(crate) fn known_role(&self) -> Role {
+        *self.inner.role.borrow()
     }
 
     /// Resolves once this node was confirmed as the leader by a majority after the call, and has
@@ -289,14 +295,15 @@ impl Group {
     ///
     /// Where it says no for want of news, it also asks the voters, so that it may soon say yes.
     pub fn is_confirmed(&self) -> bool {
-        if !self.inner.status.borrow().is_leader || self.has_abdicated() {
+        let Some(term) = self.inner.status.leads() else { return false };
+        if self.has_abdicated() {
             return false;
         }
         if mutant::is_on("endless-lease") {
             return true;
         }
         let announced = self.inner.signals.announced.get();
-        let confirmed = self.has_majority(|peer, acked| {
+        let confirmed = self.has_majority(term, |peer, acked| {
             acked.elapsed() < peer.lease()
                 || announced.is_some_and(|announced| peer.vouches(acked, announced))
         });
@@ -308,23 +315,23 @@ impl Group {
 
     /// Whether a majority goes on to confirm this node, which leads, without being asked for this group again.
     pub(crate) fn is_vouched_for(&self) -> bool {
-        let announced = self.inner.signals.announced.get();
-        announced.is_some_and(|announced| {
-            self.has_majority(|peer, acked| peer.vouches(acked, announced))
+        let announced = self.inner.signals.announced.get().zip(self.inner.status.leads());
+        announced.is_some_and(|(announced, term)| {
+            self.has_majority(term, |peer, acked| peer.vouches(acked, announced))
         })
     }
 
-    /// Whether a majority of the voters, this node among them, has acknowledged in such a way: who did, and when
+    /// Whether a majority of the voters, this node among them, has acknowledged a term in such a way: who did, and when
     /// that was sent which it has acknowledged.
-    fn has_majority(&self, counts: impl Fn(&Peer, Instant) -> bool) -> bool {
+    fn has_majority(&self, term: u64, counts: impl Fn(&Peer, Instant) -> bool) -> bool {
         let Inner { signals, status, transport, .. } = &*self.inner;
-        let status = status.borrow();
         let is_counted = |voter: &NodeId| {
             let Some(peer) = transport.peer(*voter) else { return *voter == transport.me() };
-            signals.acks.of(*voter, status.term).is_some_and(|acked| counts(&peer, acked))
+            signals.acks.of(*voter, term).is_some_and(|acked| counts(&peer, acked))
         };
         // Of one configuration: memberships do not change yet.
-        2 * status.voters.iter().filter(|voter| is_counted(voter)).count() > status.voters.len()
+        let voters = status.voters();
+        2 * voters.iter().filter(|voter| is_counted(voter)).count() > voters.len()
     }
 
     /// On the leader: when that was sent which a voter has answered last.
@@ -369,7 +376,7 @@ impl Group {
     /// Since when this node has led the group, if it does.
     pub(crate) fn leads_since(&self) -> Option<Instant> {
         let announced = self.inner.signals.announced.get();
-        announced.filter(|_| self.inner.status.borrow().is_leader)
+        announced.filter(|_| self.inner.status.leads().is_some())
     }
 
     /// Asks the voters whether this node still leads; the answers are taken in as they come.
@@ -391,7 +398,7 @@ impl Group {
             return;
         }
         self.inner.counts.stood();
-        let alone = self.inner.status.borrow().voters.len() == 1;
+        let alone = self.inner.status.voters().len() == 1;
         // An ended group cannot campaign, and its status says that it ended.
         let _ = self.raft().trigger().elect(!alone).await;
     }
@@ -489,8 +496,8 @@ impl Group {
         self.inner.signals.closing.store(true, Ordering::Release);
         self.raft().shutdown().await.map_err(|error| RaftError::Storage(error.to_string()))?;
         let ended = async {
-            let mut status = self.inner.status.clone();
-            while status.changed().await.is_ok() {}
+            let mut role = self.inner.role.clone();
+            while role.changed().await.is_ok() {}
             self.inner.in_use.lock().await.recv().await
         };
         match tokio::time::timeout(CLOSE_WAIT, ended).await {

@@ -88,7 +88,7 @@ impl Handover {
 
     fn successor_of(&self, group: &Group) -> Option<NodeId> {
         let is_able = |node| self.is_able(group.id(), node) && group.is_level(node);
-        let status = group.status().borrow().clone();
+        let status = group.status().borrow();
         successor(group.id(), &status, self.transport.me(), is_able)
     }
 
@@ -197,7 +197,7 @@ mod tests {
             is_leader: true,
             last: Some(5_000),
             voters: Arc::new([1, 2, 3].map(NodeId).into()),
-            replication: Arc::new(matched.iter().map(|(id, at)| (NodeId(*id), *at)).collect()),
+            replication: matched.iter().map(|(id, at)| (NodeId(*id), *at)).collect(),
             ..GroupStatus::default()
         }
     }

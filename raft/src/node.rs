@@ -29,7 +29,8 @@ use crate::port::{HardStateStore, LogPort, StateMachine};
 use crate::refill::Refiller;
 use crate::registry::Registry;
 use crate::standing::{Prover, Standing, standing};
-use crate::status::{GroupStatus, Leadership, PeerStatus, Role};
+use crate::status::{Leadership, PeerStatus, Role};
+use crate::status_watch::StatusWatch;
 use crate::succession::Succession;
 use crate::suffrage::Suffrage;
 use crate::transport::Transport;
@@ -167,7 +168,7 @@ impl RaftNode {
         let raft = Raft::new(me, node.config.clone(), network, log, machine).await;
         let raft = raft.map_err(|fatal| ended(&fatal))?;
 
-        let (status, statuses) = watch::channel(GroupStatus::default());
+        let status = StatusWatch::new(raft.metrics());
         let (role, roles) = watch::channel(Role::default());
         let watcher = Watcher {
             group: id,
@@ -175,10 +176,9 @@ impl RaftNode {
             signals: signals.clone(),
             leaderships: node.leaderships.clone(),
             counts: node.counts.clone(),
-            status,
+            status: status.clone(),
             role,
         };
-        let status = statuses;
         let group = Group::new(GroupParts {
             id,
             raft,
@@ -309,7 +309,7 @@ impl RaftNode {
     /// How many groups are open here and led, and what came of elections and hand-overs so far.
     pub fn counts(&self) -> NodeCounts {
         let groups = self.inner.registry.all();
-        let led = groups.iter().filter(|group| group.status().borrow().is_leader).count();
+        let led = groups.iter().filter(|group| group.known_role().is_leader).count();
         self.inner.counts.read(groups.len(), led, self.inner.transport.pace().sent_bytes())
     }
 

@@ -31,7 +31,7 @@ pub struct GroupStatus {
     /// Members without one.
     pub learners: Arc<BTreeSet<NodeId>>,
     /// On the leader: the last index that each member is known to hold. Empty elsewhere.
-    pub replication: Arc<BTreeMap<NodeId, u64>>,
+    pub replication: BTreeMap<NodeId, u64>,
     /// Why the group ended, if it did other than by being closed.
     pub fault: Option<Arc<str>>,
 }

@@ -46,7 +46,7 @@ const HELD_BACK_MAX: Duration = VOTE;
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// The pause is so many times what the look took where that is longer, up to the maximum: looking must
 /// not become what a node of thousands of groups mostly does.
-const LOOK_PAUSE_FACTOR: u32 = 19;
+const LOOK_PAUSE_FACTOR: u32 = 39;
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Heartbeats of nodes after which a new leader's group needs none of its own.
@@ -93,35 +93,42 @@ impl Succession {
     fn look(&self, watches: &mut HashMap<GroupId, Watch>) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let outlook = self.leaderships.outlook()?;
-        let before = std::mem::replace(watches, HashMap::with_capacity(watches.len()));
+        let groups = self.registry.all();
         let (mut due_to_stand, mut under_way, mut led) = (Vec::new(), 0, Vec::new());
         let heartbeat = self.transport.timing().heartbeat();
         let grace = Grace::of(self.transport.timing());
-        for group in self.registry.all() {
-            let (id, watched) = (group.id(), group.status());
-            let status = watched.borrow();
-            if status.fault.is_some() {
-                continue;
-            }
-            if status.is_leader {
-                watches.insert(id, Watch::Led);
+        for group in &groups {
+            let (id, role) = (group.id(), group.known_role());
+            let old = watches.get(&id).copied();
+            if role.is_leader {
+                note(watches, id, old, Watch::Led);
                 // Who asked before this one led bears upon no later election.
                 group.take_rival();
                 led.push(group.clone());
-                if self.leaderships.is_outdated(id, status.term) {
+                if self.leaderships.is_outdated(id, role.term) {
                     // Somebody leads a later term: whoever is asked to confirm this one says so.
+                    let group = group.clone();
                     tokio::spawn(async move { group.beat().await });
                     next = Some(earlier(next, Instant::now() + heartbeat));
                 }
                 continue;
             }
-            let standing = self.leaderships.standing(&outlook, id, status.leader, status.term);
+            let rival = group.take_rival();
+            let standing_of = |leader, term| self.leaderships.standing(&outlook, id, leader, term);
+            if is_led(standing_of(role.leader, role.term)) {
+                note(watches, id, old, Watch::Led);
+                continue;
+            }
+            // It is dearer to look at, and newer.
+            let status = group.status().borrow();
+            if status.fault.is_some() || status.is_leader {
+                continue;
+            }
+            let standing = standing_of(status.leader, status.term);
             let (me, preferred) = (self.transport.me(), group.preferred());
             let turn = || turn(id, me, preferred, &status, |node| outlook.may_lead(node));
-            let old = before.get(&id).copied();
             let of = (status.term, standing);
             let pace = Pace::of(&status, preferred);
-            let rival = group.take_rival();
             let (watch, step, due) = decide(old, of, turn, rival, (grace, pace), Instant::now());
             next = due.map_or(next, |due| Some(earlier(next, due)));
             match (watch, step) {
@@ -137,7 +144,10 @@ impl Succession {
                 }
                 (Watch::Led, _) => {}
             }
-            watches.insert(id, watch);
+            note(watches, id, old, watch);
+        }
+        if watches.len() > groups.len() {
+            watches.retain(|id, _| self.registry.get(*id).is_some());
         }
         // Elections come first, and are over soon.
         if due_to_stand.is_empty() && under_way == 0 {
@@ -229,7 +239,7 @@ impl Followed {
     /// Whether neither this leader nor a later one is there, or may be.
     fn is_free(self, leaderships: &Leaderships, group: &Group) -> bool {
         let standing = self.standing(leaderships, group);
-        standing.is_some_and(|standing| !matches!(standing, Standing::Led | Standing::Unclear))
+        standing.is_some_and(|standing| !is_led(standing))
     }
 }
 
@@ -253,14 +263,24 @@ impl Admitted {
     }
 }
 
+fn is_led(standing: Standing) -> bool {
+    matches!(standing, Standing::Led | Standing::Unclear)
+}
+
+/// Remembers a group, mostly as it was.
+fn note(watches: &mut HashMap<GroupId, Watch>, id: GroupId, old: Option<Watch>, new: Watch) {
+    if old != Some(new) {
+        watches.insert(id, new);
+    }
+}
+
 fn earlier(known: Option<Instant>, other: Instant) -> Instant {
     known.map_or(other, |known| known.min(other))
 }
 
 /// Whether nobody leads `group`, as far as this node can tell, and its replica may vote at once.
 pub(crate) fn is_vacant(leaderships: &Leaderships, group: &Group) -> bool {
-    let status = group.status();
-    let status = status.borrow();
+    let status = group.status().borrow();
     let standing = Followed::of(&status).standing(leaderships, group);
     !status.is_leader && matches!(standing, Some(Standing::Gone | Standing::Vacant))
 }
@@ -268,12 +288,9 @@ pub(crate) fn is_vacant(leaderships: &Leaderships, group: &Group) -> bool {
 /// Whether a candidate's question may be put to this node's replica of `group`. Releases the lease of
 /// a leader that is gone.
 pub(crate) async fn admit(leaderships: &Leaderships, group: &Group) -> Option<Admitted> {
-    let (is_leader, followed) = {
-        let status = group.status();
-        let status = status.borrow();
-        (status.is_leader, Followed::of(&status))
-    };
-    if is_leader {
+    let status = group.status().borrow();
+    let followed = Followed::of(&status);
+    if status.is_leader {
         return (!group.is_confirmed()).then_some(Admitted::Agreed);
     }
     let is_admitted = match followed.standing(leaderships, group)? {

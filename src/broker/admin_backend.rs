@@ -197,7 +197,7 @@ impl LiveAdmin {
 }
 
 fn replica(partition: &Partition) -> ReplicaView {
-    let status = partition.group().status().borrow().clone();
+    let status = partition.group().status().borrow();
     ReplicaView {
         topic: partition.name().topic.to_string(),
         partition: partition.name().partition.0,

@@ -79,7 +79,7 @@ impl LiveAdmin {
         let alive = self.metadata.alive();
         for partition in self.partitions.all() {
             let (topic, index) = (partition.topic_id(), partition.name().partition);
-            let status = partition.group().status().borrow().clone();
+            let status = partition.group().status().borrow();
             let others = status.voters.iter().filter(|node| **node != self.raft.id());
             if status.is_leader {
                 let lags = others.clone().filter_map(|node| status.lag(*node));

@@ -156,7 +156,7 @@ impl Controller {
         term: u64,
         command: Command,
     ) -> Result<(u64, Result<CommandReply, Refusal>), NoAnswer> {
-        let status = self.group.status().borrow().clone();
+        let status = self.group.status().borrow();
         if !status.is_leader || status.term != term {
             return Err(NoAnswer::NotLeader);
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jackdaw_raft::{Group, GroupId, GroupStatus, LogPort, NodeId, PeerStatus, RaftNode, Suffrage};
+use jackdaw_raft::{Group, GroupId, LogPort, NodeId, PeerStatus, RaftNode, StatusWatch, Suffrage};
 use tokio::sync::watch;
 
 use super::configs::{BrokerLayers, ConfigMap, InvalidValue, TopicConfig, check_statics};
@@ -49,7 +49,7 @@ pub(super) struct Inner {
     pub(super) machine: Arc<MetadataMachine>,
     pub(super) controller: Arc<Controller>,
     images: watch::Receiver<Arc<MetadataImage>>,
-    pub(super) status: watch::Receiver<GroupStatus>,
+    pub(super) status: StatusWatch,
     suffrage: watch::Receiver<Suffrage>,
     pub(super) peers: watch::Receiver<Arc<BTreeMap<NodeId, PeerStatus>>>,
 }
@@ -128,7 +128,7 @@ impl Metadata {
     /// The metadata group as this node sees it: term, leader, and whether this node leads and has
     /// caught up (`leader_ready`), which is when its coordinator may begin.
     #[must_use]
-    pub fn leadership(&self) -> watch::Receiver<GroupStatus> {
+    pub fn leadership(&self) -> StatusWatch {
         self.inner.status.clone()
     }
 

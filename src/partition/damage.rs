@@ -57,7 +57,7 @@ impl Partition {
 
     /// Sees to it that another replica leads; whether one does. This one goes on as before.
     pub async fn hand_over(&self) -> bool {
-        let status = self.group().status().borrow().clone();
+        let status = self.group().status().borrow();
         if status.is_leader {
             let peers = self.node.peers();
             let is_able = |node: &&NodeId| {

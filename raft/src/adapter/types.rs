@@ -59,6 +59,9 @@ pub(crate) type VoteResponse = openraft::raft::VoteResponse<C>;
 pub(crate) type TransferRequest = openraft::raft::TransferLeaderRequest<C>;
 pub(crate) type Fatal = openraft::errors::Fatal<C>;
 pub(crate) type Metrics = openraft::RaftMetrics<C>;
+pub(crate) type MetricsWatch = openraft::type_config::alias::WatchReceiverOf<C, Metrics>;
+pub(crate) type ServerMetricsWatch =
+    openraft::type_config::alias::WatchReceiverOf<C, openraft::metrics::RaftServerMetrics<C>>;
 
 pub(crate) fn to_log_id(id: LogId) -> RaftLogId {
     RaftLogId::new(CommittedLeaderId::new(id.term), id.index)

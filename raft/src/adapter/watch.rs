@@ -63,6 +63,11 @@ impl<T> Shared<T> {
 }
 
 impl<T> Receiver<T> {
+    /// Whether nobody can send any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.senders.load(Ordering::Acquire) == 0
+    }
+
     fn new(shared: &Arc<Shared<T>>, seen: usize) -> Self {
         shared.receivers.fetch_add(1, Ordering::Relaxed);
         Self { shared: shared.clone(), seen }
@@ -155,7 +160,7 @@ impl<T: Send + Sync> watch::WatchReceiver<Watch, T> for Receiver<T> {
             // Told of everything from here on.
             let told = self.shared.changed.notified();
             // Before the version is read: what the last sender sent is still seen.
-            let is_over = self.shared.senders.load(Ordering::Acquire) == 0;
+            let is_over = self.is_closed();
             let version = self.shared.version();
             if version != self.seen {
                 self.seen = version;

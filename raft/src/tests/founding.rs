@@ -26,7 +26,7 @@ async fn the_preferred_voter_of_a_founded_group_leads_its_first_term() {
     }
     for group in &groups {
         until(group, "a leader", |status| status.leader.is_some()).await;
-        let status = group.status().borrow().clone();
+        let status = group.status().borrow();
         assert_eq!((status.leader, status.term), (Some(NodeId(2)), 1), "no term was lost");
         assert_eq!(*status.voters, voters);
         group.initialize(voters.clone()).await.unwrap();

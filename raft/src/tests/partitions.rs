@@ -127,7 +127,7 @@ impl Network {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let status = |node: &Node| format!("{:?}", *node.groups[group].status().borrow());
+        let status = |node: &Node| format!("{:?}", node.groups[group].status().borrow());
         let statuses: Vec<_> = self.nodes.iter().map(status).collect();
         Err(format!("{last}\n{}", statuses.join("\n")))
     }
