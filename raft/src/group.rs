@@ -27,8 +27,9 @@ use crate::wire::{AppendMessage, VoteMessage};
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(30);
-/// Between two attempts to have the log purged.
-const PURGE_RETRY: Duration = Duration::from_secs(1);
+/// Between two attempts to have the log purged; doubles up to the last.
+const PURGE_RETRY_FIRST: Duration = Duration::from_millis(10);
+const PURGE_RETRY_LAST: Duration = Duration::from_secs(1);
 /// Longest wait for a majority to confirm the leader.
 const BARRIER_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait for another voter to take over.
@@ -131,7 +132,7 @@ impl Group {
     pub(crate) fn would_vote(&self, candidate: &VoteMessage) -> bool {
         let state = self.inner.log.upgrade().and_then(|log| log.state().ok());
         let is_later = candidate.vote.term > self.inner.signals.voted.load(Ordering::Acquire);
-        is_later && state.is_some_and(|state| candidate.last >= state.last)
+        is_later && state.is_some_and(|state| candidate.last >= state.last) && !self.has_ended()
     }
 
     /// Another voter has asked for this one's vote: that bears upon when this one stands.
@@ -231,6 +232,17 @@ impl Group {
         *self.inner.role.borrow()
     }
 
+    /// The term that this node leads and is known to lead: what is remembered of a leadership is of this one.
+    fn leads(&self) -> Option<u64> {
+        let role = self.known_role();
+        self.inner.status.leads().filter(|term| role.is_leader && role.term == *term)
+    }
+
+    /// Whether the group has ended on this node.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.inner.status.has_ended()
+    }
+
     /// Resolves once this node was confirmed as the leader by a majority after the call, and has
     /// applied everything that was committed before it: a read after it is linearizable
     /// (ReadIndex; Raft dissertation, section 6.4).
@@ -295,7 +307,7 @@ impl Group {
     ///
     /// Where it says no for want of news, it also asks the voters, so that it may soon say yes.
     pub fn is_confirmed(&self) -> bool {
-        let Some(term) = self.inner.status.leads() else { return false };
+        let Some(term) = self.leads() else { return false };
         if self.has_abdicated() {
             return false;
         }
@@ -315,7 +327,7 @@ impl Group {
 
     /// Whether a majority goes on to confirm this node, which leads, without being asked for this group again.
     pub(crate) fn is_vouched_for(&self) -> bool {
-        let announced = self.inner.signals.announced.get().zip(self.inner.status.leads());
+        let announced = self.inner.signals.announced.get().zip(self.leads());
         announced.is_some_and(|(announced, term)| {
             self.has_majority(term, |peer, acked| peer.vouches(acked, announced))
         })
@@ -376,7 +388,7 @@ impl Group {
     /// Since when this node has led the group, if it does.
     pub(crate) fn leads_since(&self) -> Option<Instant> {
         let announced = self.inner.signals.announced.get();
-        announced.filter(|_| self.inner.status.leads().is_some())
+        announced.filter(|_| self.leads().is_some())
     }
 
     /// Asks the voters whether this node still leads; the answers are taken in as they come.
@@ -408,7 +420,7 @@ impl Group {
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), RaftError> {
         {
             let status = self.inner.status.borrow();
-            if !status.is_leader {
+            if !status.is_leader || self.leads().is_none() {
                 return Err(RaftError::NotPossible("this node does not lead the group".into()));
             }
             if !status.voters.contains(&to) {
@@ -451,13 +463,13 @@ impl Group {
                 _ = status.wait_for(|status| status.fault.is_some()) => return Err(self.fault()),
             };
             let last = built.map_err(|_| RaftError::Shutdown)?.last;
-            let mut status = self.inner.status.clone();
+            let (mut status, mut retry) = (self.inner.status.clone(), PURGE_RETRY_FIRST);
             loop {
                 self.inner.signals.purges.notify_waiters();
                 let purged = |status: &GroupStatus| status.purged >= last || status.fault.is_some();
-                match tokio::time::timeout(PURGE_RETRY, status.wait_for(purged)).await {
-                    // Another stream may have begun to wait for a peer meanwhile.
-                    Err(_) => {}
+                match tokio::time::timeout(retry, status.wait_for(purged)).await {
+                    // The core may not have come to the snapshot, or another stream waits for a peer by now.
+                    Err(_) => retry = (retry * 2).min(PURGE_RETRY_LAST),
                     Ok(Ok(status)) if status.fault.is_none() => return Ok(last),
                     Ok(Ok(_)) => return Err(self.fault()),
                     Ok(Err(_)) => return Err(RaftError::Shutdown),

@@ -17,6 +17,8 @@ use crate::status::GroupStatus;
 pub struct StatusWatch {
     metrics: MetricsWatch,
     members: Arc<Mutex<Members>>,
+    /// openraft tells of its metrics at every turn, changed or not.
+    seen: GroupStatus,
 }
 
 /// Who takes part, of one configuration: derived when it changes, and not at each look.
@@ -29,7 +31,9 @@ struct Members {
 
 impl StatusWatch {
     pub(crate) fn new(metrics: MetricsWatch) -> Self {
-        Self { metrics, members: Arc::default() }
+        let mut watch = Self { metrics, members: Arc::default(), seen: GroupStatus::default() };
+        watch.borrow_and_update();
+        watch
     }
 
     /// The status now.
@@ -41,15 +45,25 @@ impl StatusWatch {
     /// The status now; [`changed`](Self::changed) waits for another one.
     pub fn borrow_and_update(&mut self) -> GroupStatus {
         let is_over = self.metrics.is_closed();
-        status_of(&self.metrics.borrow_and_update(), is_over, &self.members)
+        self.seen = status_of(&self.metrics.borrow_and_update(), is_over, &self.members);
+        self.seen.clone()
     }
 
-    /// Resolves once there is a status that was not seen.
+    /// Resolves once the status is another one than was seen last.
     ///
     /// # Errors
     /// The group has ended on this node, and its last status was seen.
     pub async fn changed(&mut self) -> Result<(), Ended> {
-        self.metrics.changed().await.map_err(|_| Ended)
+        loop {
+            let ended = self.metrics.changed().await.is_err();
+            let before = std::mem::take(&mut self.seen);
+            if self.borrow_and_update() != before {
+                return Ok(());
+            }
+            if ended {
+                return Err(Ended);
+            }
+        }
     }
 
     /// The first status from now on that meets `condition`.
@@ -65,10 +79,15 @@ impl StatusWatch {
             if condition(&status) {
                 return Ok(status);
             }
-            if self.changed().await.is_err() {
+            if self.metrics.changed().await.is_err() {
                 return Some(self.borrow()).filter(condition).ok_or(Ended);
             }
         }
+    }
+
+    /// Whether the group has ended on this node.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.metrics.is_closed() || self.metrics.borrow_watched().running_state.is_err()
     }
 
     /// The term that this node leads, if it leads.

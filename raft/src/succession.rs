@@ -121,7 +121,8 @@ impl Succession {
             }
             // It is dearer to look at, and newer.
             let status = group.status().borrow();
-            if status.fault.is_some() || status.is_leader {
+            if group.has_ended() || status.is_leader {
+                watches.remove(&id);
                 continue;
             }
             let standing = standing_of(status.leader, status.term);

@@ -112,6 +112,8 @@ impl Watcher {
             self.leaderships.touch();
         }
         self.role.send_replace(role);
+        // Only now: it looks at the role.
+        self.leaderships.wake_succession();
         role
     }
 }

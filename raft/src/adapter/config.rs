@@ -40,8 +40,6 @@ pub(crate) fn openraft_config(options: &NodeOptions) -> Result<Arc<Config>, Raft
         notification_channel_size: Some(1_024),
         state_machine_channel_size: Some(64),
         log_stage_capacity: Some(8),
-        // Only for what the peer itself refuses: one that is away is waited for.
-        backoff: "50ms 100ms 200ms ..1000ms".to_owned(),
         enable_pre_vote: Some(true),
         // A restarted leader must not resume its term: what it had applied may be unsynced.
         enable_leader_restore: Some(mutant::is_on("leader-resumes")),

@@ -13,7 +13,7 @@ use futures_util::Stream;
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, v2::RaftNetworkV2};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, v2::RaftNetworkV2};
 use openraft::raft::{
     AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderResponse,
 };
@@ -29,6 +29,10 @@ use crate::wire::{
     Frame, Kind, Outgoing, SnapshotMessage, TransferAnswer, TransferMessage, VoteAnswer,
     VoteMessage,
 };
+
+/// Between two attempts to send what a peer refuses or does not answer; doubles up to the last.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_LAST: Duration = Duration::from_secs(1);
 
 type RaftSnapshot = openraft::type_config::alias::SnapshotOf<C, BoxedSnapshot>;
 
@@ -183,6 +187,22 @@ impl RaftNetworkV2<C> for Network {
         option: RPCOption,
     ) -> Result<VoteResponse, RPCError<C>> {
         self.ask_vote(Kind::PreVote, request, option.hard_ttl()).await
+    }
+
+    /// Begins anew with each connection: who is back may take what it refused before.
+    fn backoff(&self) -> Option<Backoff> {
+        let (transport, target) = (self.factory.transport.clone(), self.target);
+        let connected = move || transport.link(target).map(|link| link.since());
+        let (mut known, mut pause) = (connected(), BACKOFF_FIRST);
+        Some(Backoff::new(std::iter::from_fn(move || {
+            let connection = connected();
+            if connection != known {
+                (known, pause) = (connection, BACKOFF_FIRST);
+            }
+            let this = pause;
+            pause = (pause * 2).min(BACKOFF_LAST);
+            Some(this)
+        })))
     }
 
     async fn full_snapshot(

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::testing::{MemHardState, MemLog, MemMachine};
 use crate::*;
+use futures_util::FutureExt;
 
 pub(super) const GROUP: GroupId = GroupId { topic: 7, partition: 3 };
 pub(super) const SOON: Duration = Duration::from_secs(20);
@@ -172,6 +173,23 @@ pub(super) async fn applied_everywhere(homes: &[Home], expected: &[Bytes]) {
         let found = within(&what, payloads.wait_for(|found| found.len() >= expected.len())).await;
         assert_eq!(found.unwrap().as_slice(), expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_stays_as_it_is_wakes_nobody() {
+    let cluster = Cluster::start(1).await;
+    let group = &cluster.groups[0];
+    until(group, "leads", |status| status.leader_ready).await;
+    let mut status = group.status();
+    let before = status.borrow_and_update();
+    // Each is a turn of openraft's core, the last one of which tells of the others.
+    for _ in 0..3 {
+        group.raft().with_raft_state(|_| ()).await.unwrap();
+    }
+    assert!(status.changed().now_or_never().is_none(), "{before:?}, {:?}", status.borrow());
+    cluster.stop().await;
+    while status.changed().await.is_ok() {}
+    assert!(!status.borrow().is_leader);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
