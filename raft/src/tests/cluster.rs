@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use crate::testing::{MemHardState, MemLog, MemMachine};
 use crate::*;
-use futures_util::FutureExt;
 
 pub(super) const GROUP: GroupId = GroupId { topic: 7, partition: 3 };
 pub(super) const SOON: Duration = Duration::from_secs(20);
