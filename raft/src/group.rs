@@ -346,6 +346,23 @@ impl Group {
         2 * voters.iter().filter(|voter| is_counted(voter)).count() > voters.len()
     }
 
+    /// Whether every voter that is connected has answered this node, which leads, over the connection that stands: it
+    /// knows what is committed.
+    pub(crate) fn has_told(&self) -> bool {
+        let Inner { signals, status, transport, .. } = &*self.inner;
+        let Some(term) = self.leads() else { return true };
+        let is_told = |voter: &NodeId| {
+            let link = transport.peer(*voter).and_then(|peer| peer.link());
+            link.is_none_or(|link| signals.acks.is_told(*voter, term, link.since()))
+        };
+        status.voters().iter().all(is_told)
+    }
+
+    /// The members with a vote.
+    pub(crate) fn voters(&self) -> Arc<BTreeSet<NodeId>> {
+        self.inner.status.voters()
+    }
+
     /// On the leader: when that was sent which a voter has answered last.
     #[cfg(test)]
     pub(crate) fn acked(&self, node: NodeId) -> Option<Instant> {

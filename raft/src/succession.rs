@@ -127,7 +127,10 @@ impl Succession {
             }
             let standing = standing_of(status.leader, status.term);
             let (me, preferred) = (self.transport.me(), group.preferred());
-            let turn = || turn(id, me, preferred, &status, |node| outlook.may_lead(node));
+            // Without a majority nobody is elected; a connection wakes this.
+            let may_win = outlook.sees_majority(&status.voters);
+            let may_lead = |node| may_win && outlook.may_lead(node);
+            let turn = || turn(id, me, preferred, &status, may_lead);
             let of = (status.term, standing);
             let pace = Pace::of(&status, preferred);
             let (watch, step, due) = decide(old, of, turn, rival, (grace, pace), Instant::now());
@@ -152,7 +155,7 @@ impl Succession {
         }
         // Elections come first, and are over soon.
         if due_to_stand.is_empty() && under_way == 0 {
-            let due = led.iter().filter_map(|group| self.keep_confirmed(group, &outlook)).min();
+            let due = led.iter().filter_map(|group| self.keep_informed(group, &outlook)).min();
             next = due.map_or(next, |due| Some(earlier(next, due)));
         } else {
             next = Some(earlier(next, Instant::now() + heartbeat));
@@ -182,9 +185,10 @@ impl Succession {
     }
 
     /// Voters of an idle group that were away are asked anew whether they follow, so that whoever wants to know finds
-    /// this node confirmed. When to look at the group again.
-    fn keep_confirmed(&self, group: &Group, outlook: &Outlook) -> Option<Instant> {
-        if group.is_vouched_for() || !outlook.sees_majority(&group.status().borrow().voters) {
+    /// this node confirmed, and are told what is committed: nothing else would. When to look at the group again.
+    fn keep_informed(&self, group: &Group, outlook: &Outlook) -> Option<Instant> {
+        let is_informed = group.is_vouched_for() && group.has_told();
+        if is_informed || !outlook.sees_majority(&group.voters()) {
             return None;
         }
         let timing = self.transport.timing();

@@ -55,6 +55,8 @@ struct InFlight {
     /// The leader's term, and when it began to send.
     term: u64,
     sent: std::time::Instant,
+    /// Since when its connection has stood, unless it is the one for old entries.
+    over: Option<std::time::Instant>,
     bytes: usize,
     until: Instant,
 }
@@ -145,7 +147,7 @@ where
             if let Some(request) = self.sendable()
                 && let Err(error) = self.send(request).await
             {
-                return Some(Err(failed(error)));
+                return Some(Err(self.fail(error)));
             }
             let has_room = self.in_flight.len() < IN_FLIGHT_MAX && self.bytes < bytes_max;
             let may_send = !self.input_ended && self.pulled.is_none() && has_room;
@@ -159,7 +161,7 @@ where
                         self.bytes -= request.bytes;
                         self.note(&request, &answer);
                     }
-                    return Some(answer.map_err(failed));
+                    return Some(answer.map_err(|error| self.fail(error)));
                 }
                 request = self.stream.pull(&mut self.turn), if may_send => {
                     self.input_ended = request.is_none();
@@ -169,11 +171,19 @@ where
         }
     }
 
+    /// What was under way may be lost.
+    fn fail(&self, error: LinkError) -> RPCError<C> {
+        if self.stream.kind == Kind::Append {
+            self.stream.signals.acks.fail(self.stream.target);
+        }
+        failed(error)
+    }
+
     /// Whoever takes entries, or says where its log differs, takes this node for the leader.
     fn note(&self, request: &InFlight, answer: &Result<AppendResult, LinkError>) {
         if matches!(answer, Ok(Ok(_) | Err(AppendError::Conflict(_)))) {
             let AppendStream { signals, target, .. } = &self.stream;
-            signals.acks.note(*target, request.term, request.sent);
+            signals.acks.note(*target, request.term, request.sent, request.over);
         }
     }
 
@@ -229,7 +239,8 @@ where
             self.turn = Some(transport.pace().turn(bytes, left.unwrap_or(0)));
         }
         self.bytes += bytes;
-        self.in_flight.push_back(InFlight { pending, term, sent, bytes, until });
+        let over = (!self.route.is_catch_up).then(|| link.since());
+        self.in_flight.push_back(InFlight { pending, term, sent, over, bytes, until });
         Ok(())
     }
 }

@@ -219,9 +219,21 @@ impl RaftNetworkV2<C> for Network {
             ..*snapshot.snapshot
         };
         let message = SnapshotMessage { vote: from_vote(&vote), snapshot };
+        let sent = async {
+            let peer = self.factory.transport.peer(self.target).ok_or(LinkError::Closed)?;
+            if peer.link().is_none() {
+                // By then there may be a newer one.
+                peer.connected().await;
+                return Err(LinkError::Closed);
+            }
+            self.send_snapshot(message).await
+        };
         tokio::select! {
-            sent = self.send_snapshot(message) => match sent {
+            sent = sent => match sent {
                 Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(LinkError::Closed) => {
+                    Err(StreamingError::Network(NetworkError::from_string(LinkError::Closed)))
+                }
                 Err(error) => Err(StreamingError::Unreachable(Unreachable::from_string(error))),
             },
             closed = cancel => Err(StreamingError::Closed(closed)),

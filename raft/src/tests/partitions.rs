@@ -27,6 +27,7 @@ struct Node {
     raft: RaftNode,
     groups: Vec<Group>,
     machines: Vec<Arc<MemMachine>>,
+    logs: Vec<Arc<MemLog>>,
 }
 
 fn id(at: usize) -> NodeId {
@@ -58,17 +59,19 @@ impl Network {
             let options = NodeOptions::new(id(at), cluster_id(), peers.collect());
             let hard = Arc::new(MemHardState::default());
             let raft = RaftNode::start(options, listener, hard).await.unwrap();
-            let (mut groups, mut machines) = (Vec::new(), Vec::new());
+            let (mut groups, mut machines, mut logs) = (Vec::new(), Vec::new(), Vec::new());
             for partition in 0..GROUPS {
                 let (log, machine) = (Arc::new(MemLog::default()), Arc::<MemMachine>::default());
                 let group = GroupId { topic: 9, partition };
-                let group = raft.open_group(group, log, machine.clone(), None).await.unwrap();
+                let group =
+                    raft.open_group(group, log.clone(), machine.clone(), None).await.unwrap();
                 let voters: BTreeSet<_> = (0..NODES).map(id).collect();
                 group.initialize(voters).await.unwrap();
                 groups.push(group);
                 machines.push(machine);
+                logs.push(log);
             }
-            nodes.push(Node { raft, groups, machines });
+            nodes.push(Node { raft, groups, machines, logs });
         }
         Self { nodes, cables }
     }
@@ -252,6 +255,42 @@ async fn a_successor_that_is_cut_off_holds_nothing_up() {
         network.write(group, &payload(), WRITABLE).await.unwrap();
         network.heal();
         network.write(group, &payload(), WRITABLE).await.unwrap();
+    }
+    for node in &network.nodes {
+        node.raft.shutdown().await;
+    }
+}
+
+/// What is committed is told with the next entry, or alone where none follows: the latter must not be lost with a
+/// connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_cut_off_before_it_heard_of_a_commit_hears_of_it() {
+    let network = Network::start().await;
+    for at in 0..GROUPS as usize {
+        network.write(at, &Bytes::from_static(b"first"), SOON).await.unwrap();
+        let leader = network.answering(at).iter().position(Option::is_some).unwrap();
+        let away = (leader + 1) % NODES;
+        let others = (0..NODES).filter(|node| *node != away);
+        let hold =
+            |hold| others.clone().for_each(|node| network.nodes[node].logs[at].hold_flushes(hold));
+        hold(true);
+        let group = &network.nodes[leader].groups[at];
+        let last = vec![Data::new(Bytes::from_static(b"last"))];
+        let answer = group.propose(last).await.unwrap().remove(0);
+        let entry =
+            group.status().wait_for(|status| status.last > status.committed).await.unwrap().last;
+        let has_all = |status: &GroupStatus| status.replication.get(&id(away)).copied() == entry;
+        until(group, "the one that will be cut off has it", has_all).await;
+        network.isolate(away, true, true);
+        hold(false);
+        within("it is committed", answer).await.unwrap().unwrap();
+        let is_alone =
+            |peers: &std::collections::BTreeMap<_, PeerStatus>| !peers[&id(away)].connected;
+        let mut peers = network.nodes[leader].raft.peers();
+        drop(within("it is missed", peers.wait_for(|peers| is_alone(peers))).await.unwrap());
+        network.heal();
+        let knows = |status: &GroupStatus| status.applied.map(|applied| applied.index) >= entry;
+        until(&network.nodes[away].groups[at], "it hears of the commit", knows).await;
     }
     for node in &network.nodes {
         node.raft.shutdown().await;
