@@ -111,6 +111,60 @@ impl Network {
         }
     }
 
+    /// Waits until all nodes follow the same leader and have applied what it has; who that is. What one of them knows
+    /// of a later term would come up in the middle of a test.
+    async fn settled(&self, group: usize) -> usize {
+        within("all follow the same leader", async {
+            loop {
+                let all: Vec<_> =
+                    self.nodes.iter().map(|node| node.groups[group].status().borrow()).collect();
+                let known = |status: &GroupStatus| (status.term, status.leader, status.applied);
+                let leader = all.iter().position(|status| status.leader_ready);
+                if let Some(leader) = leader
+                    && all.iter().all(|status| known(status) == known(&all[leader]))
+                {
+                    return leader;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+    }
+
+    /// Cuts a follower off that has an entry, and then has it committed: who it is, and which entry. `None` where an election came
+    /// between, which this holds up for as long as it waits.
+    async fn cut_before_commit(&self, group: usize) -> Option<(usize, u64)> {
+        self.write(group, &Bytes::from_static(b"first"), SOON).await.unwrap();
+        let leader = self.settled(group).await;
+        let away = (leader + 1) % NODES;
+        let hold = |hold| {
+            let others = (0..NODES).filter(|node| *node != away);
+            others.for_each(|node| self.nodes[node].logs[group].hold_flushes(hold));
+        };
+        let leading = &self.nodes[leader].groups[group];
+        let mut status = leading.status();
+        hold(true);
+        let replicated = tokio::time::timeout(Duration::from_secs(2), async {
+            let last = vec![Data::new(Bytes::from_static(b"last"))];
+            let answer = leading.propose(last).await.ok()?.remove(0);
+            let at = status.wait_for(|status| status.last > status.committed).await.ok()?.last?;
+            let has_it = |status: &GroupStatus| status.replication.get(&id(away)) == Some(&at);
+            status.wait_for(has_it).await.ok()?;
+            Some((answer, at))
+        })
+        .await;
+        if let Ok(Some(_)) = replicated {
+            self.isolate(away, true, true);
+        }
+        hold(false);
+        let (answer, at) = replicated.ok()??;
+        within("an answer", answer).await.unwrap().ok()?;
+        let mut peers = self.nodes[leader].raft.peers();
+        let missed = peers.wait_for(|peers| !peers[&id(away)].connected);
+        drop(within("it is missed", missed).await.unwrap());
+        Some((away, at))
+    }
+
     /// Proposes `payload` wherever the group is led, until it is acknowledged.
     async fn write(&self, group: usize, payload: &Bytes, within: Duration) -> Result<(), String> {
         let begun = Instant::now();
@@ -267,29 +321,17 @@ async fn a_successor_that_is_cut_off_holds_nothing_up() {
 async fn who_was_cut_off_before_it_heard_of_a_commit_hears_of_it() {
     let network = Network::start().await;
     for at in 0..GROUPS as usize {
-        network.write(at, &Bytes::from_static(b"first"), SOON).await.unwrap();
-        let leader = network.answering(at).iter().position(Option::is_some).unwrap();
-        let away = (leader + 1) % NODES;
-        let others = (0..NODES).filter(|node| *node != away);
-        let hold =
-            |hold| others.clone().for_each(|node| network.nodes[node].logs[at].hold_flushes(hold));
-        hold(true);
-        let group = &network.nodes[leader].groups[at];
-        let last = vec![Data::new(Bytes::from_static(b"last"))];
-        let answer = group.propose(last).await.unwrap().remove(0);
-        let entry =
-            group.status().wait_for(|status| status.last > status.committed).await.unwrap().last;
-        let has_all = |status: &GroupStatus| status.replication.get(&id(away)).copied() == entry;
-        until(group, "the one that will be cut off has it", has_all).await;
-        network.isolate(away, true, true);
-        hold(false);
-        within("it is committed", answer).await.unwrap().unwrap();
-        let is_alone =
-            |peers: &std::collections::BTreeMap<_, PeerStatus>| !peers[&id(away)].connected;
-        let mut peers = network.nodes[leader].raft.peers();
-        drop(within("it is missed", peers.wait_for(|peers| is_alone(peers))).await.unwrap());
+        let (away, entry) = within("a cut before a commit is told", async {
+            loop {
+                if let Some(cut) = network.cut_before_commit(at).await {
+                    return cut;
+                }
+                network.heal();
+            }
+        })
+        .await;
         network.heal();
-        let knows = |status: &GroupStatus| status.applied.map(|applied| applied.index) >= entry;
+        let knows = |status: &GroupStatus| status.applied.is_some_and(|last| last.index >= entry);
         until(&network.nodes[away].groups[at], "it hears of the commit", knows).await;
     }
     for node in &network.nodes {
