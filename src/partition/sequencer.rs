@@ -237,7 +237,12 @@ impl Sequencer {
         };
         match verdict {
             Err(error) => {
-                refuse(answer, error.into());
+                // Clients take it for final: one that may have been deposed does not know enough to say it.
+                let error = match (self.surely_leads)() {
+                    true => error.into(),
+                    false => PartitionError::NotLeader,
+                };
+                refuse(answer, error);
                 None
             }
             Ok(Verdict::Duplicate { base_offset, .. }) => {

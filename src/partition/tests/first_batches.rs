@@ -56,3 +56,23 @@ async fn a_batch_whose_answer_was_lost_long_ago_is_known_to_be_there() {
     assert_eq!(leader.high_watermark(), Offset(30));
     nodes.stop().await;
 }
+
+/// Another may lead by then, and have taken what this one misses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_may_be_deposed_calls_nothing_out_of_order() {
+    let mut nodes = Nodes::start(3).await;
+    let at = nodes.leader().await;
+    let leader = Arc::clone(nodes.0[at].partition());
+    produce_all(&leader, 0..2).await;
+    let gap = produce(&leader, idempotent(7)).await;
+    let is_out_of_order =
+        |answer| matches!(answer, Err(PartitionError::Sequence(SequenceError::OutOfOrder { .. })));
+    assert!(is_out_of_order(gap));
+    for other in (0..3).filter(|other| *other != at) {
+        nodes.0[other].stop().await;
+    }
+    until("it is not sure to lead", || !leader.group().is_confirmed()).await;
+    let gap = produce(&leader, idempotent(7)).await;
+    assert!(matches!(gap, Err(PartitionError::NotLeader)), "{gap:?}");
+    nodes.0[at].stop().await;
+}
