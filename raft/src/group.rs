@@ -437,7 +437,7 @@ impl Group {
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), RaftError> {
         {
             let status = self.inner.status.borrow();
-            if !status.is_leader || self.leads().is_none() {
+            if self.leads().is_none() {
                 return Err(RaftError::NotPossible("this node does not lead the group".into()));
             }
             if !status.voters.contains(&to) {

@@ -104,7 +104,7 @@ impl Succession {
                 note(watches, id, old, Watch::Led);
                 // Who asked before this one led bears upon no later election.
                 group.take_rival();
-                led.push(group.clone());
+                led.push(group);
                 if self.leaderships.is_outdated(id, role.term) {
                     // Somebody leads a later term: whoever is asked to confirm this one says so.
                     let group = group.clone();

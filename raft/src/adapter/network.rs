@@ -78,9 +78,9 @@ pub(crate) struct Network {
     append_kind: Kind,
 }
 
-pub(super) fn failed(error: LinkError) -> RPCError<C> {
-    match error {
-        LinkError::Closed => RPCError::Network(NetworkError::from_string(error)),
+pub(super) fn failed(error: impl Into<LinkError>) -> RPCError<C> {
+    match error.into() {
+        LinkError::Closed => RPCError::Network(NetworkError::from_string(LinkError::Closed)),
         error => RPCError::Unreachable(Unreachable::from_string(error)),
     }
 }
@@ -113,7 +113,7 @@ impl Network {
         };
         message.encode(frame.body());
         let answer = self.ask_urgent(frame, deadline).await.map_err(failed)?;
-        let answer = VoteAnswer::decode(answer.body).map_err(LinkError::from).map_err(failed)?;
+        let answer = VoteAnswer::decode(answer.body).map_err(failed)?;
         let last = answer.last.map(to_log_id);
         Ok(VoteResponse::new(to_vote(answer.vote), last, answer.granted))
     }
@@ -253,8 +253,7 @@ impl RaftNetworkV2<C> for Network {
         };
         message.encode(frame.body());
         let answer = self.ask_urgent(frame, option.hard_ttl()).await.map_err(failed)?;
-        let answer =
-            TransferAnswer::decode(answer.body).map_err(LinkError::from).map_err(failed)?;
+        let answer = TransferAnswer::decode(answer.body).map_err(failed)?;
         Ok(match answer {
             TransferAnswer::Accepted => Ok(()),
             TransferAnswer::VoteChanged(actual) => Err(TransferLeaderError::VoteChanged {
