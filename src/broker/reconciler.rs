@@ -41,6 +41,8 @@ pub(super) const OPENING_MAX: usize = 8;
 /// Partitions started at the same time. A new one waits for its first entry to be on the disk: so many
 /// share a sync.
 const STARTING_MAX: usize = 1_024;
+/// Partitions stopped at the same time: the syncs that a deletion takes are shared, and few threads wait.
+const STOPPING_MAX: usize = 16;
 
 /// Between two attempts to repair a replica while no other one leads, or to open one while there is no
 /// room.
@@ -197,9 +199,10 @@ impl Reconciler {
     /// Whether to come back before long: a repair waits, or a replica that is to be tried again.
     async fn round(&self, image: &MetadataImage) -> bool {
         let plan = self.plan(image);
-        for (partition, deleted) in plan.stop {
-            self.stop(&partition, deleted).await;
-        }
+        // Before any start: a new topic may have the name of a deleted one.
+        futures_util::stream::iter(plan.stop)
+            .for_each_concurrent(STOPPING_MAX, |(partition, deleted)| self.stop(partition, deleted))
+            .await;
         futures_util::stream::iter(plan.start)
             .for_each_concurrent(STARTING_MAX, |assigned| self.start(image, assigned))
             .await;
@@ -363,7 +366,7 @@ impl Reconciler {
         LogIdentity { cluster_id: self.cluster.clone(), topic_id, partition }
     }
 
-    async fn stop(&self, partition: &Arc<Partition>, deleted: bool) {
+    async fn stop(&self, partition: Arc<Partition>, deleted: bool) {
         let name = partition.name().clone();
         self.partitions.remove(partition.topic_id(), name.partition);
         partition.close().await;
