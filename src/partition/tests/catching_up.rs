@@ -81,7 +81,8 @@ async fn a_replica_that_lags_but_holds_the_retained_start_loses_nothing() {
 
     nodes.restart(away).await;
     let back = Arc::clone(nodes.0[away].partition());
-    assert_eq!(back.log().end_offset(), Offset(40));
+    // What it had is there; its leader may have sent more already.
+    assert!(back.log().end_offset() >= Offset(40), "{:?}", back.log().end_offset());
     until("it has caught up", || back.high_watermark() == Offset(50)).await;
     until("it follows the command", || back.log().start_offset() == from.start_offset).await;
     back.purge().await.unwrap();
