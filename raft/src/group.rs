@@ -435,17 +435,24 @@ impl Group {
     /// Hands leadership to the voter `to`. Resolves once it leads. From the call on this node takes no
     /// writes; if `to` does not take over soon, whoever can is elected.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), RaftError> {
-        {
-            let status = self.inner.status.borrow();
-            if self.leads().is_none() {
-                return Err(RaftError::NotPossible("this node does not lead the group".into()));
-            }
-            if !status.voters.contains(&to) {
-                return Err(RaftError::NotPossible(format!("node {to} is no voter of the group")));
-            }
+        let not_leading = || RaftError::NotPossible("this node does not lead the group".into());
+        let term = self.inner.status.leads().ok_or_else(not_leading)?;
+        if !self.voters().contains(&to) {
+            return Err(RaftError::NotPossible(format!("node {to} is no voter of the group")));
         }
         if to == self.me() {
             return Ok(());
+        }
+        // What is remembered of a leadership begins once the node has been told of it.
+        let mut role = self.role();
+        let told = role.wait_for(|role| role.term > term || role.term == term && role.is_leader);
+        let told = tokio::time::timeout(TRANSFER_WAIT, told).await;
+        drop(
+            told.map_err(|_| RaftError::Timeout(TRANSFER_WAIT))?
+                .map_err(|_| RaftError::Shutdown)?,
+        );
+        if self.leads() != Some(term) {
+            return Err(not_leading());
         }
         let handed = self.abdicate_to(to).await;
         self.inner.counts.transferred(handed.is_ok());

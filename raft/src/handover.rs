@@ -1,10 +1,12 @@
 //! Leaderships change hands without a gap: all that a node has before it stops, and those for which
-//! another node is preferred, once that node has settled.
+//! another node is preferred, once that node has settled. And those with which nobody is served where they are: a
+//! leader whose heartbeats come back too late to be confirmed answers no reads, while its voters hear it and elect nobody.
 //!
 //! **Invariant:** a group goes to a voter that lives and has nearly all of its log, a few groups at a
 //! time; what cannot be handed over stays, and is elected when this node is gone.
 //! Deliberately elsewhere: who succeeds a leader that is gone ([`crate::succession`]).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,15 +19,21 @@ use crate::id::{GroupId, NodeId};
 use crate::incomplete::Incomplete;
 use crate::registry::Registry;
 use crate::status::GroupStatus;
-use crate::transport::Transport;
+use crate::transport::{Peer, Transport};
 
 /// Groups that change hands at the same time. A group takes no writes from the moment when it is its turn; what all take
 /// together is bound by the processor, however many it are at a time.
 const AT_ONCE: usize = 16;
-/// Between two looks for groups to give back.
+/// The same of groups that serve nobody.
+const RESIGNED_AT_ONCE: usize = 256;
+/// Between two looks for groups to give back, or to resign.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups given back per look: a client's metadata are out of date for a moment after each.
 const GIVEN_BACK_MAX: usize = 100;
+/// Looks in a row that find a leader unconfirmed before it resigns.
+const UNCONFIRMED_LOOKS: u32 = 2;
+/// How long it has led by then: where the network is too slow for every leader, a group does not go round all the time.
+const LED_BEFORE: Duration = Duration::from_secs(3);
 
 /// What hands groups over.
 pub(crate) struct Handover {
@@ -40,6 +48,7 @@ impl Handover {
         let mut stopped = self.transport.stopped();
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unconfirmed = HashMap::new();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -49,8 +58,38 @@ impl Handover {
                 let to = self.preferred_instead(&group)?;
                 Some((group, to))
             });
-            hand_over(due.take(GIVEN_BACK_MAX)).await;
+            hand_over(due.take(GIVEN_BACK_MAX), AT_ONCE).await;
+            self.resign(&mut unconfirmed).await;
         }
+    }
+
+    /// Hands over what this node leads in vain. `unconfirmed` counts the looks that have found a group so.
+    async fn resign(&self, unconfirmed: &mut HashMap<GroupId, u32>) {
+        let is_late = |peer: &Arc<Peer>| peer.link().is_some() && !peer.is_prompt();
+        if !self.transport.peers().iter().any(is_late) {
+            return unconfirmed.clear();
+        }
+        let in_vain = |group: &Group| {
+            let leads_long = group.leads_since().is_some_and(|since| since.elapsed() >= LED_BEFORE);
+            leads_long && !group.has_abdicated() && !group.is_confirmed()
+        };
+        let groups: Vec<_> = self.registry.all().into_iter().filter(in_vain).collect();
+        let count = |group: &Group| (group.id(), unconfirmed.get(&group.id()).unwrap_or(&0) + 1);
+        *unconfirmed = groups.iter().map(count).collect();
+        let due = groups.into_iter().filter(|group| unconfirmed[&group.id()] >= UNCONFIRMED_LOOKS);
+        let due: Vec<_> =
+            due.filter_map(|group| self.successor_of(&group).map(|to| (group, to))).collect();
+        if due.is_empty() {
+            return;
+        }
+        let led = due.len();
+        let taken = hand_over(due.into_iter(), RESIGNED_AT_ONCE).await;
+        tracing::warn!(
+            led,
+            taken,
+            "this node's heartbeats come back too late to lead: others take over; where the network is no faster \
+             raise raft.peer_dead_ms"
+        );
     }
 
     /// Hands over every group that this node leads, the metadata group last. Returns when that is done
@@ -81,7 +120,7 @@ impl Handover {
                 let to = self.successor_of(&group)?;
                 Some((group, to))
             });
-            count += hand_over(due).await;
+            count += hand_over(due, AT_ONCE).await;
         }
         count
     }
@@ -110,6 +149,7 @@ impl Handover {
         // Clients come back to a node with pauses that grow, up to 10 s (librdkafka) from its loss.
         let lost_for = peer.away() + link.since().elapsed();
         (has_settled(link.since())
+            && peer.is_prompt()
             && lost_for >= settle * 2
             && self.is_able(group.id(), to)
             && group.is_level(to))
@@ -153,8 +193,8 @@ impl Handover {
     }
 }
 
-/// Hands groups over, a few at a time; how many were taken.
-async fn hand_over(due: impl Iterator<Item = (Group, NodeId)>) -> usize {
+/// Hands groups over, so many at a time; how many were taken.
+async fn hand_over(due: impl Iterator<Item = (Group, NodeId)>, at_once: usize) -> usize {
     let handing = futures_util::stream::iter(due).map(|(group, to)| async move {
         match group.transfer_leader(to).await {
             Ok(()) => tracing::debug!(group = %group.id(), %to, "leadership handed over"),
@@ -165,7 +205,7 @@ async fn hand_over(due: impl Iterator<Item = (Group, NodeId)>) -> usize {
         }
         1
     });
-    handing.buffer_unordered(AT_ONCE).fold(0, |sum, taken| async move { sum + taken }).await
+    handing.buffer_unordered(at_once).fold(0, |sum, taken| async move { sum + taken }).await
 }
 
 /// Of the voters that are able to take over `group` from `me`, the leader, the one that can soonest; of equals a

@@ -79,8 +79,15 @@ impl Network {
     /// Cuts just the ways, from one node to another, that are told.
     fn cut(&self, is_cut: impl Fn(usize, usize) -> bool) {
         for ((from, to), cable) in &self.cables {
-            cable.set(Cut { there: is_cut(*from, *to), back: is_cut(*to, *from) });
+            let (there, back) = (is_cut(*from, *to), is_cut(*to, *from));
+            cable.set(Cut { there, back, ..Cut::default() });
         }
+    }
+
+    /// Makes the way between `at` and the others so long.
+    fn remove(&self, at: usize, delay: Duration) {
+        let cables = self.cables.iter().filter(|((from, to), _)| *from == at || *to == at);
+        cables.for_each(|(_, cable)| cable.set(Cut { delay, ..Cut::default() }));
     }
 
     /// Cuts what `at` sends to the others, what it hears of them, or both.
@@ -310,6 +317,34 @@ async fn a_successor_that_is_cut_off_holds_nothing_up() {
         network.heal();
         network.write(group, &payload(), WRITABLE).await.unwrap();
     }
+    for node in &network.nodes {
+        node.raft.shutdown().await;
+    }
+}
+
+/// Heard by its voters, who elect nobody therefore, and too late to be confirmed by them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_too_far_away_to_be_confirmed_resigns() {
+    let network = Network::start().await;
+    let mut led = Vec::new();
+    for group in 0..GROUPS as usize {
+        network.write(group, &Bytes::from_static(b"before"), SOON).await.unwrap();
+        led.push(network.settled(group).await);
+    }
+    let away = led[0];
+    // There and back is more than a lease, and each message comes well before anybody is taken for dead.
+    network.remove(away, Timing::default().peer_dead() / 2);
+    let near = |group: usize| network.answering(group).iter().position(Option::is_some);
+    within("all groups are led by the others", async {
+        while !(0..GROUPS as usize).all(|group| near(group).is_some_and(|at| at != away)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    for group in 0..GROUPS as usize {
+        network.write(group, &Bytes::from_static(b"after"), SOON).await.unwrap();
+    }
+    network.heal();
     for node in &network.nodes {
         node.raft.shutdown().await;
     }

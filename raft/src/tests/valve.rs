@@ -1,8 +1,9 @@
-//! A cable between two nodes that can be cut, in one direction or both.
+//! A cable between two nodes that can be cut, in one direction or both, or made long.
 //!
 //! Like a cut cable, and unlike a closed socket, it tells nobody: bytes wait, and go on after the heal.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -16,6 +17,8 @@ pub(super) struct Cut {
     pub(super) there: bool,
     /// Nothing back.
     pub(super) back: bool,
+    /// How long bytes are on their way, at least.
+    pub(super) delay: Duration,
 }
 
 pub(super) struct Valve {
@@ -66,8 +69,12 @@ async fn pass(
 ) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let passed = cut.wait_for(|cut| !is_cut(cut)).await.is_ok();
-        if !passed || to.write_all(&buffer[..count]).await.is_err() {
+        let passed = cut.wait_for(|cut| !is_cut(cut)).await.map(|cut| cut.delay);
+        let Ok(delay) = passed else { return };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
             return;
         }
     }

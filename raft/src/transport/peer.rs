@@ -252,13 +252,21 @@ impl Peer {
     /// [lease](Self::lease) ago, and with it what was announced at `announced`: it has helped to elect
     /// nobody else since.
     pub(crate) fn vouches(&self, since: Instant, announced: Instant) -> bool {
-        let echoed = self.echoed_us.load(Ordering::Relaxed);
-        let Some(echoed) = echoed.checked_sub(1) else { return false };
         // Frames keep their order: whoever echoes a heartbeat has taken in what was sent before it.
-        let sent = self.started + Duration::from_micros(echoed);
-        sent >= announced
-            && sent.elapsed() < self.lease()
+        self.echoed_lately().is_some_and(|sent| sent >= announced)
             && self.link().is_some_and(|link| link.since() <= since)
+    }
+
+    /// Whether heartbeats come back soon enough for a leader on one side to be confirmed by the other.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.echoed_lately().is_some()
+    }
+
+    /// When the newest heartbeat was sent that came back, less than a [lease](Self::lease) ago.
+    fn echoed_lately(&self) -> Option<Instant> {
+        let echoed = self.echoed_us.load(Ordering::Relaxed).checked_sub(1)?;
+        let sent = self.started + Duration::from_micros(echoed);
+        (sent.elapsed() < self.lease()).then_some(sent)
     }
 
     /// Whether nothing was heard for `dead` while this node listened.
