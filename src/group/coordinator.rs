@@ -6,6 +6,7 @@
 //! **Invariant:** locks are taken in the order shard → (role | timers | commits), are short, and are
 //! never held across an await.
 //!
+//! A coordinator that hears no majority answers nothing from memory, and after a second nobody waits for it any more.
 //! Losing the role drops everything volatile. Gaining it loads what the store has; sessions start
 //! over, so members that go on with their heartbeats notice nothing but the move.
 
@@ -67,6 +68,8 @@ struct Inner {
     sweep_wake: Notify,
     commits: Mutex<CommitQueue>,
     commit_wake: Notify,
+    /// Whether this node coordinates, and has not been sure of it for long: whoever waits is to look elsewhere.
+    cut_off: watch::Sender<bool>,
 }
 
 impl Coordinator {
@@ -89,6 +92,7 @@ impl Coordinator {
             sweep_wake: Notify::new(),
             commits: Mutex::new(CommitQueue::default()),
             commit_wake: Notify::new(),
+            cut_off: watch::Sender::new(false),
         }))
     }
 

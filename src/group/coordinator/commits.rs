@@ -23,6 +23,11 @@ struct Queued {
 }
 
 impl CommitQueue {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn refuse_all(&mut self) {
         for queued in self.0.drain(..) {
             // A requester that has gone needs no answer.
@@ -68,7 +73,7 @@ impl Coordinator {
             .map(|(item, _)| item)
             .collect();
         if accepted.is_empty() {
-            inner.active_term()?;
+            inner.current_term()?;
             return Ok(outcomes);
         }
         let (done, stored) = oneshot::channel();
@@ -90,7 +95,8 @@ impl Coordinator {
                 GroupError::UnknownMemberId => GroupError::IllegalGeneration,
                 other => other,
             })??;
-        stored.await.unwrap_or(Err(GroupError::CoordinatorNotAvailable))?;
+        let stored = inner.unless_cut_off(stored).await?;
+        stored.unwrap_or(Err(GroupError::CoordinatorNotAvailable))?;
         Ok(outcomes)
     }
 }

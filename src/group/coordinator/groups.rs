@@ -79,7 +79,8 @@ impl Coordinator {
             })
             .map_err(refuse)?;
         // The sender is only dropped unanswered if the process is going down.
-        receiver.await.unwrap_or_else(|_| Err(refuse(GroupError::NotCoordinator)))
+        let answer = self.0.unless_cut_off(receiver).await.map_err(refuse)?;
+        answer.unwrap_or_else(|_| Err(refuse(GroupError::NotCoordinator)))
     }
 
     /// SyncGroup. Resolves when the leader has assigned.
@@ -100,7 +101,7 @@ impl Coordinator {
                 GroupError::CoordinatorLoadInProgress => GroupError::RebalanceInProgress,
                 other => other,
             })?;
-        receiver.await.unwrap_or(Err(GroupError::NotCoordinator))
+        self.0.unless_cut_off(receiver).await?.unwrap_or(Err(GroupError::NotCoordinator))
     }
 
     /// Heartbeat. While the groups are loaded every heartbeat is good: its session starts over
@@ -110,9 +111,8 @@ impl Coordinator {
     /// See [`ClassicGroup::heartbeat`].
     pub fn heartbeat(&self, group: &str, claim: &MemberClaim) -> Result<(), GroupError> {
         validate_group_id(group)?;
-        let beaten = self.0.current_term().and_then(|_| {
-            self.0.with_group(group, false, |slot, now, _| slot.group.heartbeat(claim, now))
-        });
+        let beaten =
+            self.0.with_group(group, false, |slot, now, _| slot.group.heartbeat(claim, now));
         match beaten {
             Err(GroupError::CoordinatorLoadInProgress) => Ok(()),
             outcome => outcome?,
@@ -159,7 +159,7 @@ impl Inner {
         act: impl FnOnce(&mut Slot, Now, &mut Effects) -> R,
     ) -> Result<R, GroupError> {
         let mut shard = lock(self.shard_of(id));
-        let term = self.active_term()?;
+        let term = self.current_term()?;
         let now = self.now();
         if !shard.contains_key(id) {
             if !create {

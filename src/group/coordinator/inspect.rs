@@ -12,13 +12,14 @@ impl Coordinator {
     /// would then skip to the end or start all over.
     ///
     /// # Errors
-    /// [`GroupError::NotCoordinator`]; [`GroupError::CoordinatorLoadInProgress`] while this node cannot
+    /// [`GroupError::NotCoordinator`], also of one that is cut off; [`GroupError::CoordinatorLoadInProgress`] while this node cannot
     /// make sure that it still coordinates. That is the one code on which clients ask again:
     /// librdkafka takes COORDINATOR_NOT_AVAILABLE here as final, and its consumer stands still.
     pub async fn offsets(&self, group: &str) -> Result<Vec<OffsetEntry>, GroupError> {
         validate_stored_id(group)?;
         let term = self.0.active_term()?;
-        self.0.store.offsets(term, group.into()).await.map_err(|error| match error {
+        let offsets = self.0.unless_cut_off(self.0.store.offsets(term, group.into())).await?;
+        offsets.map_err(|error| match error {
             StoreError::NotCoordinator => GroupError::NotCoordinator,
             StoreError::Unavailable | StoreError::Uncertain => {
                 GroupError::CoordinatorLoadInProgress

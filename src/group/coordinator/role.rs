@@ -11,6 +11,10 @@ use super::{Inner, lock};
 
 /// Between attempts to load the groups while the store is unavailable.
 const LOAD_RETRY: Duration = Duration::from_millis(100);
+/// Between two looks whether this node still coordinates for sure, and after how many in vain it takes itself for cut off:
+/// a pause of the process, or of its disk, is none.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const LOOKS_MAX: u32 = 4;
 
 /// What this node is to the groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +37,8 @@ impl Inner {
         }
     }
 
-    /// The same, for what is answered from memory: a coordinator that was paused or cut off may have been replaced
-    /// without knowing, and who asks is to look for the other one.
+    /// The same, where what is in memory bears upon the answer: a coordinator that was paused or cut off may have been
+    /// replaced without knowing, and who asks is to look for the other one.
     pub(super) fn current_term(&self) -> Result<Term, GroupError> {
         let term = self.active_term()?;
         if self.store.is_current() { Ok(term) } else { Err(GroupError::NotCoordinator) }
@@ -55,9 +59,50 @@ impl Inner {
                     () = self.lead(term) => {}
                 }
             }
-            if leading.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = leading.changed() => changed,
+                () = self.look_out() => continue,
+            };
+            if changed.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Notices while the role is active that this node is cut off, and that it no longer is. Never ends.
+    async fn look_out(&self) {
+        let mut in_vain = 0;
+        loop {
+            if self.active_term().is_err() {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            in_vain = if self.store.is_current() { 0 } else { in_vain + 1 };
+            self.set_cut_off(in_vain >= LOOKS_MAX);
+        }
+    }
+
+    pub(super) fn set_cut_off(&self, is_cut_off: bool) {
+        let changed =
+            self.cut_off.send_if_modified(|was| std::mem::replace(was, is_cut_off) != is_cut_off);
+        if changed && is_cut_off {
+            tracing::warn!(
+                "no majority is heard: whoever waits for this coordinator is sent to look for another"
+            );
+        }
+    }
+
+    /// What `answer` resolves to, unless this node is cut off before.
+    pub(super) async fn unless_cut_off<T>(
+        &self,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, GroupError> {
+        let mut cut_off = self.cut_off.subscribe();
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer),
+            // The sender is as old as this.
+            _ = cut_off.wait_for(|cut_off| *cut_off) => Err(GroupError::NotCoordinator),
         }
     }
 
@@ -119,6 +164,7 @@ impl Inner {
         }
         self.groups.store(0, Ordering::Relaxed);
         lock(&self.timers).clear();
+        self.set_cut_off(false);
         lock(&self.commits).refuse_all();
         if let Role::Active(term) = was {
             tracing::info!(term = term.0, "no longer coordinating the groups");

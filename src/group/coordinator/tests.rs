@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Coordinator, CoordinatorParts};
+use super::{Coordinator, CoordinatorParts, lock};
 use crate::group::memory_store::{MemoryStore, TwoTopics};
 use crate::group::{
     CommitItem, CommitRequest, GroupError, GroupOptions, GroupState, JoinAnswer, JoinRefusal,
@@ -441,6 +441,51 @@ async fn expired_offsets_and_empty_groups_are_swept() {
     node.groups.0.sweep().await;
     assert!(store.contents().offsets.is_empty() && store.contents().groups.is_empty());
     assert_eq!(node.groups.list(), Ok(Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_coordinator_that_is_cut_off() {
+    let store = MemoryStore::default();
+    store.contents().term = 1;
+    let options = GroupOptions { initial_rebalance_delay_ms: 0, ..GroupOptions::default() };
+    let node = Node::new(&store, options);
+    let (leading, receiver) = watch::channel(Some(Term(1)));
+    let groups = node.groups.clone();
+    let run = tokio::spawn(async move { groups.run(receiver).await });
+    while node.groups.describe("g") != Ok(None) {
+        tokio::task::yield_now().await;
+    }
+    let member = node.single_member().await;
+    // Another joins, which waits for the first to come again, a commit and a question wait for the store.
+    let join = node.spawn_join("");
+    node.until_members(2).await;
+    let closed = store.hold().await;
+    let (groups, request) = (node.groups.clone(), commit_request(claim(&member), &[("t", 0, 9)]));
+    let commit = tokio::spawn(async move { groups.commit("g", request).await });
+    let groups = node.groups.clone();
+    let offsets = tokio::spawn(async move { groups.offsets("g").await });
+    while !lock(&node.groups.0.commits).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    store.contents().is_stale = true;
+    assert_eq!(join.await.unwrap().unwrap_err().error, GroupError::NotCoordinator);
+    assert_eq!(commit.await.unwrap(), Err(GroupError::NotCoordinator));
+    assert_eq!(offsets.await.unwrap(), Err(GroupError::NotCoordinator));
+    let stranger = LeaveMember { member_id: "nobody".into(), instance_id: None };
+    let left = node.groups.leave("unheard-of", &[stranger]);
+    assert_eq!(left, Err(GroupError::NotCoordinator), "another may know the group");
+    let synced = node.spawn_sync(&member, &[]).await.unwrap();
+    assert_eq!(synced.unwrap_err(), GroupError::NotCoordinator);
+
+    // It was not replaced.
+    drop(closed);
+    store.contents().is_stale = false;
+    let mut cut_off = node.groups.0.cut_off.subscribe();
+    cut_off.wait_for(|cut_off| !cut_off).await.unwrap();
+    let again = node.spawn_join(&member.member_id).await.unwrap().unwrap();
+    assert!(again.generation > member.generation);
+    drop(leading);
+    run.await.unwrap();
 }
 
 #[tokio::test]
