@@ -160,8 +160,11 @@ class BrokerWatch:
         return len(found) == count and all(p.leader > 0 and len(p.isrs) == len(self.nodes) for p in found)
 
     def is_even(self, topic):
-        led, nodes = list(self.leaders(topic).values()), self.nodes
-        return all(abs(led.count(n) - len(led) / len(nodes)) <= len(led) / 10 for n in nodes)
+        """Whether each node leads its share of the partitions, give or take a tenth of that, or less than one."""
+        led = list(self.leaders(topic).values())
+        share = len(led) / len(self.nodes)
+        off = [abs(led.count(node) - share) for node in self.nodes]
+        return all(more < 1 or more <= share / 10 for more in off)
 
     def busiest(self, topic):
         return max(self.nodes, key=list(self.leaders(topic).values()).count)

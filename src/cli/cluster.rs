@@ -112,6 +112,12 @@ pub(super) async fn run(command: ClusterCommand, connect: &Connect) -> anyhow::R
             "warning: no admin endpoint answers; name one with --admin for replica positions"
         );
     }
+    // Whoever was asked first may be cut off, and know of leaders what was so before.
+    let leader = best_informed(views).and_then(|view| view.metadata.leader);
+    if leader.is_some() && leader != client.controller {
+        client.controller = leader;
+        client.look(None).await?;
+    }
     let mut status = status(&mut client, &asked).await?;
     status.unhealthy = health::merge(views, &asked.down, &pages(views).await);
     if connect.json { print_json(&status) } else { Ok(print(&render(&status))?) }
