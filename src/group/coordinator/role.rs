@@ -1,5 +1,6 @@
 //! Gaining and losing the coordinator's role.
 
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ impl Inner {
             }
             let changed = tokio::select! {
                 changed = leading.changed() => changed,
-                () = self.look_out() => continue,
+                never = self.look_out() => match never {},
             };
             if changed.is_err() {
                 return;
@@ -69,8 +70,8 @@ impl Inner {
         }
     }
 
-    /// Notices while the role is active that this node is cut off, and that it no longer is. Never ends.
-    async fn look_out(&self) {
+    /// Notices while the role is active that this node is cut off, and that it no longer is.
+    async fn look_out(&self) -> Infallible {
         let mut in_vain = 0;
         loop {
             if self.active_term().is_err() {
