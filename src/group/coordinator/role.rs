@@ -83,7 +83,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn set_cut_off(&self, is_cut_off: bool) {
+    fn set_cut_off(&self, is_cut_off: bool) {
         let changed =
             self.cut_off.send_if_modified(|was| std::mem::replace(was, is_cut_off) != is_cut_off);
         if changed && is_cut_off {
