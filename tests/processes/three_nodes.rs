@@ -7,7 +7,9 @@ use std::time::Duration;
 use jackdaw_chaos::cluster::{Cluster, ClusterView, PartitionView, get};
 use jackdaw_chaos::history::Recorder;
 use jackdaw_chaos::run::{Report, RunOptions, Screen, kill_all, leader_kill, pause_leader};
-use jackdaw_chaos::workload::{GroupConsumer, GroupOptions, create_topic, read_committed};
+use jackdaw_chaos::workload::{
+    GroupConsumer, GroupOptions, begin_group, create_topic, read_committed,
+};
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
@@ -173,6 +175,7 @@ fn a_second_member_takes_over() {
         send_all(&bootstrap, "shared", partition, &records(100), &[]);
     }
     let recorder = recorder(&cluster);
+    begin_group(&bootstrap, "shared", "sharers", &[0, 1, 2], PATIENCE).unwrap();
     let member = |name: &str| {
         let options = GroupOptions {
             bootstrap: bootstrap.clone(),

@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::history::Recorder;
 use crate::workload::{
     Churn, GroupConsumer, GroupOptions, Producer, ProducerKind, ProducerOptions, Progress, Routing,
-    Tail, read_committed,
+    Tail, begin_group, read_committed,
 };
 
 const GROUP: &str = "chaos-group";
@@ -151,13 +151,16 @@ impl Load {
             };
             Producer::start(options, recorder.clone())
         };
-        let group = |group: &str, name: &str| GroupOptions {
-            bootstrap: bootstrap.to_owned(),
-            topic: topic.to_owned(),
-            group: group.to_owned(),
-            name: name.to_owned(),
-            commit_interval: COMMIT_INTERVAL,
-            settings: owned(cast.member),
+        let group = |group: &str, name: &str| {
+            begin_group(bootstrap, topic, group, &partitions, GROUP_DEADLINE)?;
+            anyhow::Ok(GroupOptions {
+                bootstrap: bootstrap.to_owned(),
+                topic: topic.to_owned(),
+                group: group.to_owned(),
+                name: name.to_owned(),
+                commit_interval: COMMIT_INTERVAL,
+                settings: owned(cast.member),
+            })
         };
         let (idempotent, others) = (ProducerKind::Idempotent, rate_per_s / OTHERS_SHARE);
         let mut load = Self {
@@ -174,12 +177,12 @@ impl Load {
         };
         if cast.crew >= Crew::Few {
             load.plain = Some(producer("p1", ProducerKind::Plain, Routing::InTurn, others)?);
-            load.member = Some(GroupConsumer::start(group(GROUP, "member"), recorder.clone())?);
+            load.member = Some(GroupConsumer::start(group(GROUP, "member")?, recorder.clone())?);
         }
         if cast.crew >= Crew::All {
             load.keyed = Some(producer("p2", idempotent, Routing::ByKey, others)?);
             load.tail = Some(Tail::start(bootstrap, topic, &partitions, "tail", recorder)?);
-            load.churn = Some(Churn::start(&group(CHURN_GROUP, "churn"), recorder)?);
+            load.churn = Some(Churn::start(&group(CHURN_GROUP, "churn")?, recorder)?);
         }
         Ok(load)
     }

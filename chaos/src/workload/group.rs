@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -18,7 +18,7 @@ use super::plain_consumer::record_poll;
 use crate::history::{Commit, Committed, Event, Recorder};
 
 const POLL: Duration = Duration::from_millis(100);
-/// One request for committed offsets; the loop around it has the deadline.
+/// One request for committed offsets; [`ask_until`] has the deadline.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Member = BaseConsumer<Given>;
@@ -73,7 +73,8 @@ impl ConsumerContext for Given {
 }
 
 impl GroupConsumer {
-    /// Joins the group (`subscribe`) and begins to poll and commit.
+    /// Joins the group (`subscribe`) and begins to poll and commit. The group has begun ([`begin_group`]): a member
+    /// that finds no committed offset, or is told that there is none, breaks down.
     ///
     /// # Errors
     /// The client refuses the options.
@@ -82,7 +83,8 @@ impl GroupConsumer {
         config
             .set("group.id", &options.group)
             .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
+            // A reset would hide a missing offset.
+            .set("auto.offset.reset", "error")
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "500")
             .set("fetch.wait.max.ms", "100");
@@ -165,6 +167,11 @@ fn consume_until(
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                 bail!("a group member broke down: {code}");
             }
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                bail!(
+                    "a group member finds no offset to go on from, though there are committed ones"
+                );
+            }
             // Lost connections and coordinators are what a run is about.
             Some(Err(_)) => {}
             Some(Ok(message)) => {
@@ -219,6 +226,27 @@ fn commit(
     Ok(())
 }
 
+/// Commits offset 0 of each of `partitions` for a group that has no members yet, so that no member ever asks for the
+/// beginning of a partition: librdkafka (2.12 to 2.16) may ask for it once more, half a second after the leader has
+/// changed meanwhile, and then reads from there although the member was given partitions, and their offsets, anew.
+///
+/// # Errors
+/// No coordinator takes them by the deadline.
+pub fn begin_group(
+    bootstrap: &str,
+    topic: &str,
+    group: &str,
+    partitions: &[i32],
+    deadline: Duration,
+) -> Result<()> {
+    let mut offsets = TopicPartitionList::new();
+    for partition in partitions {
+        offsets.add_partition_offset(topic, *partition, Offset::Offset(0))?;
+    }
+    ask_until(bootstrap, group, deadline, |client| client.commit(&offsets, CommitMode::Sync))
+        .with_context(|| format!("committing where group {group} begins"))
+}
+
 /// Asks for a group's committed offsets and records the answer; partitions without one have −1.
 ///
 /// # Errors
@@ -231,25 +259,16 @@ pub fn read_committed(
     recorder: &Recorder,
     deadline: Duration,
 ) -> Result<BTreeMap<i32, i64>> {
-    let client: BaseConsumer =
-        client_config(bootstrap).set("group.id", group).create().context("making a consumer")?;
     let mut asked = TopicPartitionList::new();
     for partition in partitions {
         asked.add_partition(topic, *partition);
     }
-    let begin = Instant::now();
-    let (begin_us, answer) = loop {
+    let (begin_us, answer) = ask_until(bootstrap, group, deadline, |client| {
         let begin_us = recorder.now_us();
-        match client.committed_offsets(asked.clone(), COMMITTED_TIMEOUT) {
-            Ok(answer) => break (begin_us, answer),
-            Err(error) if begin.elapsed() > deadline => {
-                return Err(error).with_context(|| format!("asking for offsets of group {group}"));
-            }
-            Err(_) => {
-                client.poll(POLL);
-            }
-        }
-    };
+        let answer = client.committed_offsets(asked.clone(), COMMITTED_TIMEOUT)?;
+        Ok((begin_us, answer))
+    })
+    .with_context(|| format!("asking for offsets of group {group}"))?;
     let mut found = BTreeMap::new();
     for element in answer.elements() {
         element.error().with_context(|| format!("offset of partition {}", element.partition()))?;
@@ -263,4 +282,25 @@ pub fn read_committed(
         }));
     }
     Ok(found)
+}
+
+/// Asks the group's coordinator as one that is no member, again and again until it answers.
+fn ask_until<T>(
+    bootstrap: &str,
+    group: &str,
+    deadline: Duration,
+    question: impl Fn(&BaseConsumer) -> KafkaResult<T>,
+) -> Result<T> {
+    let client: BaseConsumer =
+        client_config(bootstrap).set("group.id", group).create().context("making a consumer")?;
+    let begin = Instant::now();
+    loop {
+        match question(&client) {
+            Ok(answer) => return Ok(answer),
+            Err(error) if begin.elapsed() > deadline => return Err(error.into()),
+            Err(_) => {
+                client.poll(POLL);
+            }
+        }
+    }
 }

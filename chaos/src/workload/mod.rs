@@ -20,7 +20,7 @@ mod witness;
 pub use churn::Churn;
 pub use client::client_config;
 pub use direct_producer::DirectProducer;
-pub use group::{GroupConsumer, GroupOptions, read_committed};
+pub use group::{GroupConsumer, GroupOptions, begin_group, read_committed};
 pub use producer::{Producer, ProducerKind, ProducerOptions, Routing};
 pub use progress::Progress;
 pub use reader::{Read, read_all};
