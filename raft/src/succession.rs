@@ -11,8 +11,7 @@
 //! The voters that live stand one after the other, a different one first for each group, so that a dead
 //! node's groups spread over the survivors and votes are not split. A node stands for a bounded number of
 //! groups at a time, in the order in which they are due: on a busy machine thousands of elections at once would all
-//! take longer than others wait for them. While it has many of its own, it takes the others to have as many, and
-//! does not stand where it is their turn.
+//! take longer than others wait for them.
 //!
 //! **Invariant:** as long as a leader lives and says that it leads, no voter that hears it helps anybody
 //! to depose it ([`admit`]), however long its group was idle: that is what makes it safe to answer
@@ -27,7 +26,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::adapter::VOTE;
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
 use crate::leadership::{Leaderships, Outlook, Standing};
@@ -38,16 +36,15 @@ use crate::turns::{Grace, Orphan, Pace, Step, Watch, decide, turn};
 
 /// Elections that a node may have under way.
 const UNDER_WAY_MAX: usize = 256;
-/// From so many on, elections of this node keep it from standing where it is another's turn.
-const MANY: usize = 32;
-/// But for no longer: some may never end.
-const HELD_BACK_MAX: Duration = VOTE;
 /// Between two looks over all groups, so that a storm of changes costs one look, not one each.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// The pause is so many times what the look took where that is longer, up to the maximum: looking must
 /// not become what a node of thousands of groups mostly does.
 const LOOK_PAUSE_FACTOR: u32 = 39;
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// Pauses that were not needed lately make up for so much: the look that finds a peer lost is not to delay the one that
+/// finds it gone.
+const LOOK_CREDIT: Duration = Duration::from_millis(200);
 
 /// Heartbeats of nodes after which a new leader's group needs none of its own.
 const VOUCHED_AFTER: u32 = 3;
@@ -75,7 +72,7 @@ impl Succession {
     pub(crate) async fn run(self) {
         let mut stopped = self.transport.stopped();
         let mut watches = HashMap::new();
-        let mut next = None;
+        let (mut next, mut owed, mut looked) = (None, Duration::ZERO, Instant::now());
         loop {
             tokio::select! {
                 () = self.wake.notified() => {}
@@ -84,8 +81,10 @@ impl Succession {
             }
             let begun = Instant::now();
             next = self.look(&mut watches);
-            let pause = LOOK_PAUSE_FACTOR * begun.elapsed();
-            tokio::time::sleep(pause.clamp(LOOK_PAUSE, LOOK_PAUSE_MAX)).await;
+            owed = owed.saturating_sub(begun - looked);
+            looked = Instant::now();
+            owed += (LOOK_PAUSE_FACTOR * (looked - begun)).min(LOOK_PAUSE_MAX);
+            tokio::time::sleep(owed.saturating_sub(LOOK_CREDIT).max(LOOK_PAUSE)).await;
         }
     }
 
@@ -94,7 +93,8 @@ impl Succession {
         let mut next: Option<Instant> = None;
         let outlook = self.leaderships.outlook()?;
         let groups = self.registry.all();
-        let (mut due_to_stand, mut under_way, mut led) = (Vec::new(), 0, Vec::new());
+        let (mut due_to_stand, mut led) = (Vec::new(), Vec::new());
+        let (mut under_way, mut leaderless) = (0, 0);
         let heartbeat = self.transport.timing().heartbeat();
         let grace = Grace::of(self.transport.timing());
         for group in &groups {
@@ -129,6 +129,7 @@ impl Succession {
             let (me, preferred) = (self.transport.me(), group.preferred());
             // Without a majority nobody is elected; a connection wakes this.
             let may_win = outlook.sees_majority(&status.voters);
+            leaderless += usize::from(may_win);
             let may_lead = |node| may_win && outlook.may_lead(node);
             let turn = || turn(id, me, preferred, &status, may_lead);
             let of = (status.term, standing);
@@ -162,22 +163,23 @@ impl Succession {
         }
         let now = Instant::now();
         due_to_stand.sort_by_key(|candidacy| candidacy.orphan.stand);
-        let own = due_to_stand.iter().filter(|candidacy| candidacy.turn == 0).count();
-        let is_busy = own + under_way >= MANY;
+        let load = due_to_stand.len() + under_way;
         let mut may_begin = UNDER_WAY_MAX.saturating_sub(under_way);
         for Candidacy { group, followed, mut orphan, turn, pace } in due_to_stand {
-            let is_pressing = turn == 0 || now >= orphan.stand + HELD_BACK_MAX;
-            if may_begin > 0 && (is_pressing || !is_busy) {
+            if orphan.gives_way(pace, turn, leaderless, now) {
+                next = Some(earlier(next, orphan.stand));
+            } else if may_begin > 0 {
                 may_begin -= 1;
-                orphan.stands(pace, turn, now);
+                orphan.stands(pace.under(load), turn, now);
                 next = Some(earlier(next, orphan.stand));
                 tokio::spawn(stand(self.leaderships.clone(), group.clone(), followed));
             } else {
-                // It is looked at again when some of the others have ended; until then it may vote.
+                // It is looked at again when some of the others have ended.
                 next = Some(earlier(next, now + LOOK_PAUSE));
-                if orphan.take_release(now) {
-                    self.let_vote(group.clone(), followed);
-                }
+            }
+            // Until it stands it may vote.
+            if orphan.take_release(now) {
+                self.let_vote(group.clone(), followed);
             }
             watches.insert(group.id(), Watch::Orphan(orphan));
         }

@@ -2,7 +2,8 @@
 //!
 //! The voters that live have turns, one after the other, a different one first for each group. Who has just been
 //! ready to vote for another waits for that election to end; who has refused another for what that one's log lacks
-//! stands at once ([`Rival`]): two that stand at the same moment split the votes.
+//! stands at once ([`Rival`]): two that stand at the same moment split the votes. For the same reason nobody stands
+//! where it is another's turn while many groups are without a leader.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,6 +18,14 @@ use crate::status::GroupStatus;
 
 /// Between the turns of two voters: about two round trips and syncs of a busy machine.
 const TURN: Duration = Duration::from_millis(60);
+/// While so many groups or more are without a leader, a node does not stand where it is another's turn: that one has as
+/// many to stand for, and may not have come to this one yet.
+const MANY: usize = 32;
+/// But for no longer: some may never be led.
+const HELD_BACK_MAX: Duration = VOTE;
+/// What is added to the pause before another attempt for each election that is due or under way at once: they share the
+/// machine, and an attempt that is only slow is not to be begun anew.
+const ELECTION: Duration = Duration::from_millis(1);
 /// Between two attempts of the same voter; doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_LAST: Duration = Duration::from_secs(2);
@@ -57,6 +66,8 @@ pub(crate) struct Orphan {
     attempts: u32,
     /// Whose turn it was cannot win.
     is_next: bool,
+    /// Since when this node gives way to whose turn it is.
+    held: Option<Instant>,
 }
 
 impl Orphan {
@@ -89,8 +100,25 @@ impl Orphan {
         let pause = (pace.retry * 2_u32.pow(self.attempts.min(8))).min(RETRY_LAST);
         self.stand = now + pause.mul_f64(rand::random_range(0.75..1.25)) + pace.wait(turn);
         self.attempts += 1;
-        (self.release, self.is_next) = (None, false);
+        (self.release, self.is_next, self.held) = (None, false, None);
         self.stood = Some(now);
+    }
+
+    /// Where `leaderless` groups wait for a leader and it is another's turn: whether that one is given time anew.
+    pub(crate) fn gives_way(
+        &mut self,
+        pace: Pace,
+        turn: u32,
+        leaderless: usize,
+        now: Instant,
+    ) -> bool {
+        let was_held = self.held.is_some_and(|held| now >= held + HELD_BACK_MAX);
+        if turn == 0 || leaderless < MANY || was_held {
+            return false;
+        }
+        self.held.get_or_insert(now);
+        self.stand = now + pace.wait(turn);
+        true
     }
 }
 
@@ -129,6 +157,12 @@ impl Pace {
 
     fn wait(self, turn: u32) -> Duration {
         self.turn * turn
+    }
+
+    /// Where `elections` are due or under way at once.
+    pub(crate) fn under(self, elections: usize) -> Self {
+        let elections = u32::try_from(elections).unwrap_or(u32::MAX);
+        Self { retry: self.retry.saturating_add(ELECTION.saturating_mul(elections)), ..self }
     }
 }
 
@@ -194,6 +228,7 @@ pub(crate) fn decide(
                 stood: None,
                 attempts: 0,
                 is_next: false,
+                held: None,
             };
             match old {
                 // Elections change the term: the next attempt is no earlier for it.
@@ -408,5 +443,41 @@ mod tests {
         let led_once = GroupStatus { last: Some(1), ..members.clone() };
         assert_eq!(Pace::of(&led_once, Some(NodeId(1))), Pace::USUAL);
         assert_eq!(Pace::of(&members, None), Pace::USUAL);
+    }
+
+    #[tokio::test]
+    async fn where_many_are_without_a_leader_whose_turn_it_is_has_time_again_and_again() {
+        let now = Instant::now();
+        let (watch, _) =
+            decide_and_stand(Some(Watch::Led), (5, Standing::Gone), Some(1), USUAL, now);
+        let Watch::Orphan(mut orphan) = watch else { panic!("{watch:?}") };
+        assert!(!orphan.gives_way(Pace::USUAL, 0, MANY, now), "its own turn");
+        assert!(!orphan.gives_way(Pace::USUAL, 1, MANY - 1, now), "few");
+        let begun = now + TURN;
+        let mut now = begun;
+        while orphan.gives_way(Pace::USUAL, 1, MANY, now) {
+            assert_eq!(orphan.stand, now + TURN);
+            now = orphan.stand;
+        }
+        assert!((begun + HELD_BACK_MAX..begun + HELD_BACK_MAX + TURN).contains(&now));
+        orphan.stands(Pace::USUAL, 1, now);
+        assert!(orphan.gives_way(Pace::USUAL, 1, MANY, orphan.stand), "the same once more");
+    }
+
+    #[tokio::test]
+    async fn an_attempt_among_many_has_longer_before_the_next_one() {
+        let now = Instant::now();
+        let gone = (5, Standing::Gone);
+        let pause_of_first = |pace: Pace| {
+            let (watch, _, _) = decide(Some(Watch::Led), gone, || Some(0), None, USUAL, now);
+            let Watch::Orphan(mut orphan) = watch else { panic!("{watch:?}") };
+            orphan.stands(pace, 0, now);
+            orphan.stand - now
+        };
+        assert!(pause_of_first(Pace::USUAL.under(12)) < 2 * RETRY_FIRST);
+        assert!(
+            pause_of_first(Pace::USUAL.under(1_000))
+                >= (RETRY_FIRST + 1_000 * ELECTION).mul_f64(0.75)
+        );
     }
 }
