@@ -24,6 +24,8 @@ use crate::model::{Clock, SystemClock};
 
 /// In ten seconds.
 const WAITS_SAID_MAX: u32 = 10;
+/// Sync threads of a machine with many cores.
+const SYNC_THREADS_MAX: usize = 16;
 
 /// Shared by the logs of a process. Clone shares it.
 #[derive(Clone)]
@@ -74,11 +76,11 @@ pub struct StorageOptions {
 }
 
 impl Default for StorageOptions {
-    /// 8 sync threads, 512 open segments, 24 MiB of cache, the machine's disk; a failure ends the
-    /// process.
+    /// Two sync threads per core (16 at most), 512 open segments, 24 MiB of cache, the machine's disk; a failure ends
+    /// the process.
     fn default() -> Self {
         Self {
-            sync_threads_max: 8,
+            sync_threads_max: sync_threads_max(),
             open_segments_max: 512,
             cache_bytes_max: 24 << 20,
             volume: None,
@@ -91,6 +93,14 @@ impl Default for StorageOptions {
             clock: Arc::new(SystemClock),
         }
     }
+}
+
+/// Enough for a device that syncs several files at a time. More would take the cores from those who
+/// write: where many groups elect at once, hundreds of files wait, and each thread that wakes up ends the
+/// turn of one that makes progress.
+fn sync_threads_max() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (2 * cores).min(SYNC_THREADS_MAX)
 }
 
 impl Storage {

@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 const FILES_MIN: usize = 16;
 /// Weight of a new measurement.
 const WEIGHT: f64 = 0.2;
-/// How long a volume whose sync was found dear is left alone; doubles each time.
-const PAUSE_MIN: Duration = Duration::from_secs(10);
+/// A volume whose sync was found dear is left alone for so many times what one takes; twice as long each time that it
+/// is found so again. It may have been one slow moment, as when hundreds of groups elect at once: then thousands of
+/// files wait, and syncing them one by one is what takes long.
+const PAUSE_FACTOR: f64 = 4.0;
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// What syncs have cost lately.
@@ -21,14 +24,15 @@ pub(super) struct SyncChoice {
     /// Seconds per file when several are synced at a time.
     file: Option<f64>,
     volume: Line,
-    pause: Duration,
+    /// How often in a row it was tried and found dear.
+    dear: u32,
     /// When the volume is tried again although it was dear.
     retry_at: Option<Instant>,
 }
 
 impl Default for SyncChoice {
     fn default() -> Self {
-        Self { file: None, volume: Line::default(), pause: PAUSE_MIN, retry_at: None }
+        Self { file: None, volume: Line::default(), dear: 0, retry_at: None }
     }
 }
 
@@ -41,14 +45,14 @@ impl SyncChoice {
         let volume = self.volume.at(files as f64);
         let (Some(file), Some(volume)) = (self.file, volume) else { return true };
         if volume < file * files as f64 {
-            (self.pause, self.retry_at) = (PAUSE_MIN, None);
+            (self.dear, self.retry_at) = (0, None);
             return true;
         }
-        let retry_at = *self.retry_at.get_or_insert(now + self.pause);
+        let retry_at = *self.retry_at.get_or_insert_with(|| now + pause(volume, self.dear));
         if now < retry_at {
             return false;
         }
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.dear += 1;
         self.retry_at = None;
         true
     }
@@ -63,6 +67,12 @@ impl SyncChoice {
     pub(super) fn note_volume(&mut self, took: Duration, files: usize) {
         self.volume.note(files.max(1) as f64, took.as_secs_f64());
     }
+}
+
+/// After a sync of the volume that takes so many seconds, and was dear as often before.
+fn pause(volume: f64, dear: u32) -> Duration {
+    let seconds = PAUSE_FACTOR * volume * 2_f64.powi(dear.min(31) as i32);
+    Duration::from_secs_f64(seconds.min(PAUSE_MAX.as_secs_f64())).max(PAUSE_MIN)
 }
 
 /// Seconds of a sync of the volume by its files: a journal's commit, and something per file. Fitted
@@ -141,6 +151,17 @@ mod tests {
     }
 
     #[test]
+    fn one_slow_moment_does_not_speak_for_the_next() {
+        let now = Instant::now();
+        let mut choice = SyncChoice::default();
+        choice.note_file(MS, 8);
+        choice.note_volume(100 * MS, 100);
+        assert!(!choice.is_volume(100, now));
+        assert!(!choice.is_volume(100, now + 399 * MS));
+        assert!(choice.is_volume(100, now + 401 * MS));
+    }
+
+    #[test]
     fn a_dear_volume_is_left_alone_for_longer_and_longer() {
         let mut now = Instant::now();
         let mut choice = SyncChoice::default();
@@ -155,7 +176,7 @@ mod tests {
             choice.note_volume(Duration::from_secs(2), 100);
             pauses.push((now - begun).as_secs());
         }
-        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 600, 600]);
+        assert_eq!(pauses, [8, 16, 32, 64, 128, 256, 512, 600]);
         // The other writer has gone.
         for _ in 0..40 {
             choice.note_volume(2 * MS, 100);

@@ -8,6 +8,9 @@ use std::sync::{Condvar, Mutex, mpsc};
 use super::*;
 use crate::storage::{Disk, DurableEnd, SystemDisk};
 
+/// Sync threads of a storage here, on a machine of any size.
+const THREADS: usize = 4;
+
 /// A disk whose syncs wait at a gate, are counted, and fail on demand.
 #[derive(Default)]
 pub(super) struct GatedDisk {
@@ -88,6 +91,7 @@ fn gated_on(volume: Option<&Path>) -> (Arc<GatedDisk>, Storage, Arc<Mutex<Vec<St
     let fatal = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&fatal);
     let storage = Storage::new(StorageOptions {
+        sync_threads_max: THREADS,
         volume: volume.map(Path::to_owned),
         disk: Arc::clone(&disk) as Arc<dyn Disk>,
         fatal: Arc::new(move |doing, error| {
@@ -147,7 +151,7 @@ fn logs_are_synced_in_parallel() {
     let (disk, storage, _) = gated();
     disk.set_shut(true);
     let (tell, told) = mpsc::channel();
-    let logs: Vec<Log> = (0..4)
+    let logs: Vec<Log> = (0..THREADS as u64)
         .map(|n| {
             let dir = dir.path().join(n.to_string());
             let (log, _) = Log::open(&dir, &identity(), small(), &storage, None).unwrap();
@@ -158,16 +162,15 @@ fn logs_are_synced_in_parallel() {
         })
         .collect();
     // All four syncs have begun although none has ended.
-    disk.wait_begun(4);
+    disk.wait_begun(THREADS);
     disk.set_shut(false);
-    assert_eq!(told.iter().take(4).count(), 4);
+    assert_eq!(told.iter().take(THREADS).count(), THREADS);
     assert!(logs.iter().all(|l| l.durable_end().next_index == 1));
 }
 
 /// Forty logs with an entry each, and who tells that it is on disk. The disk is shut: each sync thread
 /// waits in the sync of a log of its own when the others ask.
 fn many(dir: &Path, disk: &GatedDisk, storage: &Storage) -> (Vec<Log>, mpsc::Receiver<bool>) {
-    let threads = StorageOptions::default().sync_threads_max;
     let (tell, told) = mpsc::channel();
     let open = |n: u64| {
         let dir = dir.join(n.to_string());
@@ -175,7 +178,7 @@ fn many(dir: &Path, disk: &GatedDisk, storage: &Storage) -> (Vec<Log>, mpsc::Rec
         log.append(&[blank(1, 0)]).unwrap();
         let tell = tell.clone();
         log.sync(Box::new(move |result| tell.send(result.is_ok()).unwrap()));
-        disk.wait_begun(threads.min(n as usize + 1));
+        disk.wait_begun(THREADS.min(n as usize + 1));
         log
     };
     ((0..40).map(open).collect(), told)
@@ -193,7 +196,7 @@ fn many_logs_of_a_volume_share_a_sync() {
         std::thread::yield_now();
     }
     let alone = disk.begun.load(Ordering::SeqCst);
-    assert!(alone <= 8, "{alone} were synced by the threads that came first");
+    assert!(alone <= THREADS, "{alone} were synced by the threads that came first");
     for log in &logs {
         log.append(&[blank(1, 1)]).unwrap();
     }
