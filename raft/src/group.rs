@@ -23,7 +23,7 @@ use crate::status_watch::StatusWatch;
 use crate::suffrage::Suffrage;
 use crate::transport::{Peer, Transport};
 use crate::turns::Rival;
-use crate::wire::{AppendMessage, VoteMessage};
+use crate::wire::{AppendMessage, Candidacy};
 
 /// Longest wait for a snapshot to be built and the log to be purged up to it.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(30);
@@ -129,10 +129,16 @@ impl Group {
     }
 
     /// Whether a candidate has what it takes to get this replica's vote: all that is in the log here, and a later term.
-    pub(crate) fn would_vote(&self, candidate: &VoteMessage) -> bool {
-        let state = self.inner.log.upgrade().and_then(|log| log.state().ok());
-        let is_later = candidate.vote.term > self.inner.signals.voted.load(Ordering::Acquire);
-        is_later && state.is_some_and(|state| candidate.last >= state.last) && !self.has_ended()
+    pub(crate) fn would_vote(&self, term: u64, last: Option<LogId>) -> bool {
+        let own = self.candidacy();
+        own.is_some_and(|own| term >= own.term && last >= own.last) && !self.has_ended()
+    }
+
+    /// With what this replica would stand; `None` where the group is being closed or its log cannot be read.
+    pub(crate) fn candidacy(&self) -> Option<Candidacy> {
+        let last = self.inner.log.upgrade()?.state().ok()?.last;
+        let term = self.inner.signals.voted.load(Ordering::Acquire) + 1;
+        Some(Candidacy { group: self.id(), term, last })
     }
 
     /// Another voter has asked for this one's vote: that bears upon when this one stands.
@@ -292,12 +298,16 @@ impl Group {
     pub(crate) async fn may_vote(&self, wait: Duration) -> bool {
         let mut suffrage = self.inner.suffrage.subscribe();
         let known = suffrage.wait_for(|suffrage| *suffrage != Suffrage::New);
-        match tokio::time::timeout(wait, known).await {
-            Ok(Ok(suffrage)) if suffrage.is_refilling() => {
-                self.inner.of_two.load(Ordering::Acquire)
-            }
-            Ok(Ok(_)) => true,
-            Ok(Err(_)) | Err(_) => false,
+        let known = tokio::time::timeout(wait, known).await.map(|known| known.is_ok());
+        known == Ok(true) && self.votes()
+    }
+
+    /// Whether this replica may grant votes now.
+    pub(crate) fn votes(&self) -> bool {
+        match *self.inner.suffrage.borrow() {
+            Suffrage::New => false,
+            Suffrage::Refilling { .. } => self.inner.of_two.load(Ordering::Acquire),
+            Suffrage::Unproven | Suffrage::Voter => true,
         }
     }
 
@@ -423,13 +433,19 @@ impl Group {
     /// Campaigns now, whoever's turn it is, unless the log here is not complete. The other voters refuse
     /// while they hear a leader. Nothing is retried; watch the status.
     pub async fn elect(&self) {
+        self.campaign(false).await;
+    }
+
+    /// As [`elect`](Self::elect); where `is_wanted`, a majority has said that it would vote for this node, and is not
+    /// asked again before it votes.
+    pub(crate) async fn campaign(&self, is_wanted: bool) {
         if !self.may_lead() {
             return;
         }
         self.inner.counts.stood();
-        let alone = self.inner.status.voters().len() == 1;
+        let asks_first = !is_wanted && self.inner.status.voters().len() > 1;
         // An ended group cannot campaign, and its status says that it ended.
-        let _ = self.raft().trigger().elect(!alone).await;
+        let _ = self.raft().trigger().elect(asks_first).await;
     }
 
     /// Hands leadership to the voter `to`. Resolves once it leads. From the call on this node takes no

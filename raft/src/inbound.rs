@@ -16,6 +16,7 @@ use crate::adapter::{
     to_log_id, to_vote, vote_of,
 };
 use crate::call::CallSlot;
+use crate::canvass::{self, would_elect};
 use crate::codec::DecodeError;
 use crate::group::Group;
 use crate::id::GroupId;
@@ -29,7 +30,7 @@ use crate::succession::{self, Admitted};
 use crate::transport::{FrameHandler, Inbound, Link, Transport};
 use crate::turns::Rival;
 use crate::wire::{
-    Announcement, AppendMessage, Beat, EndAnswer, Frame, Kind, Outgoing, Purpose, Role,
+    Announcement, AppendMessage, Beat, Canvass, EndAnswer, Frame, Kind, Outgoing, Purpose, Role,
     SnapshotMessage, Status, TransferMessage, VoteAnswer, VoteMessage,
 };
 
@@ -99,6 +100,15 @@ impl FrameHandler for Connection {
                 let message = VoteMessage::decode(frame.body.clone())?;
                 let asked = Asked { link: self.link.clone(), permit, frame };
                 self.node.runtime.spawn(vote(self.node.clone(), asked, message));
+            }
+            Kind::Canvass => {
+                let canvass = Canvass::decode(frame.body.clone())?;
+                let asked = Asked { link: self.link.clone(), permit, frame };
+                let node = self.node.clone();
+                self.node.runtime.spawn(async move {
+                    let answer = canvass::answer(&node.registry, &node.leaderships, &canvass);
+                    asked.answer(answer.0.len(), |body| answer.encode(body));
+                });
             }
             Kind::Snapshot => {
                 let message = SnapshotMessage::decode(frame.body.clone())?;
@@ -203,10 +213,12 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
         return asked.refuse(Status::Failed, NO_VOTE);
     }
     let abdicated = group.has_abdicated();
-    if asked.frame.kind == Kind::PreVote
-        && (abdicated || succession::is_vacant(&node.leaderships, &group))
-        && group.would_vote(&message)
-    {
+    let would_elect = || {
+        let outlook = node.leaderships.outlook();
+        let (term, last) = (message.vote.term, message.last);
+        outlook.is_some_and(|it| would_elect(&node.leaderships, &it, &group, term, last))
+    };
+    if asked.frame.kind == Kind::PreVote && would_elect() {
         // Only a hint, for which a group's core need not be woken: the vote itself is judged in full.
         note_rival(&node, &group, Some(Rival::Fit));
         let answer = VoteAnswer { vote: message.vote, granted: true, last: None };
@@ -260,7 +272,7 @@ fn note_rival(node: &NodeInbound, group: &Group, rival: Option<Rival>) {
     let Some(rival) = rival else { return };
     group.note_rival(rival);
     if rival == Rival::Behind {
-        node.leaderships.wake_succession();
+        node.leaderships.stir(group.id());
     }
 }
 

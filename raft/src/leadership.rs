@@ -12,10 +12,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::id::{GroupId, NodeId};
 use crate::status::{Leadership, PeerStatus};
+use crate::stir::Stir;
 use crate::transport::{Link, Transport};
 use crate::wire::{Announcement, Kind, Outgoing};
 
@@ -79,7 +80,7 @@ pub(crate) struct Leaderships {
     /// When that was counted up last.
     changed: Mutex<Instant>,
     /// Told of every change: elections may be due.
-    succession: Arc<Notify>,
+    stir: Arc<Stir>,
 }
 
 impl Known {
@@ -190,9 +191,9 @@ impl Outlook {
 }
 
 impl Leaderships {
-    pub(crate) fn new(transport: &Arc<Transport>, succession: Arc<Notify>) -> Self {
+    pub(crate) fn new(transport: &Arc<Transport>, stir: Arc<Stir>) -> Self {
         Self {
-            succession,
+            stir,
             transport: Arc::downgrade(transport),
             table: Mutex::default(),
             version: watch::Sender::new(0),
@@ -204,10 +205,15 @@ impl Leaderships {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody's leader may be another one now, or may have died.
+    /// A peer has come, gone or died, and with it what is known of what it leads.
+    pub(crate) fn peer_changed(&self) {
+        self.stir.all();
+        self.touch();
+    }
+
+    /// Somebody's leader may be another one now, for those who ask.
     pub(crate) fn touch(&self) {
         *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.succession.notify_one();
         self.version.send_modify(|version| *version += 1);
     }
 
@@ -225,9 +231,9 @@ impl Leaderships {
         transport.peers().iter().any(|peer| lost(peer.status(dead)))
     }
 
-    /// A group was opened: an election may be due.
-    pub(crate) fn wake_succession(&self) {
-        self.succession.notify_one();
+    /// A group was opened, or is another one than it was: an election may be due.
+    pub(crate) fn stir(&self, group: GroupId) {
+        self.stir.group(group);
     }
 
     pub(crate) fn version(&self) -> watch::Receiver<u64> {
@@ -308,7 +314,7 @@ impl Leaderships {
         }
         drop(table);
         // A change of no consequence to clients may still be one to an election.
-        self.succession.notify_one();
+        self.stir.group(group);
         if changed {
             self.touch();
         }
@@ -335,8 +341,11 @@ impl Leaderships {
             }
             table.apply(from, announcement)
         };
-        // A change of no consequence to clients may still be one to an election.
-        self.succession.notify_one();
+        // As above. A full list tells of any group, by what it does not name.
+        match announcement.full {
+            true => self.stir.all(),
+            false => self.stir.groups(announcement.groups.iter().map(|(group, ..)| *group)),
+        }
         if changed {
             self.touch();
         }

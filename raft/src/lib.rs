@@ -51,6 +51,7 @@
 mod adapter;
 mod blocking;
 mod call;
+mod canvass;
 mod codec;
 mod counts;
 mod entry;
@@ -76,6 +77,7 @@ mod registry;
 mod standing;
 mod status;
 mod status_watch;
+mod stir;
 mod succession;
 mod suffrage;
 mod transport;

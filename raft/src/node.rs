@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::adapter::{
     GroupSignals, LogStore, Machine, NetworkFactory, Raft, SnapshotBuilt, openraft_config,
@@ -31,6 +31,7 @@ use crate::registry::Registry;
 use crate::standing::{Prover, Standing, standing};
 use crate::status::{Leadership, PeerStatus, Role};
 use crate::status_watch::StatusWatch;
+use crate::stir::Stir;
 use crate::succession::Succession;
 use crate::suffrage::Suffrage;
 use crate::transport::Transport;
@@ -66,8 +67,8 @@ impl RaftNode {
         let config = openraft_config(&options)?;
         let transport = Transport::new(&options).map_err(RaftError::Network)?;
         let registry = Arc::new(Registry::default());
-        let wake = Arc::new(Notify::new());
-        let leaderships = Arc::new(Leaderships::new(&transport, wake.clone()));
+        let stir = Arc::new(Stir::default());
+        let leaderships = Arc::new(Leaderships::new(&transport, stir.clone()));
         let incomplete = Arc::new(Incomplete::new(&transport));
         let calls = Arc::new(CallSlot::new(registry.clone(), hard.clone()));
         let inbound = NodeInbound {
@@ -87,7 +88,7 @@ impl RaftNode {
             transport: transport.clone(),
             registry: registry.clone(),
             leaderships: leaderships.clone(),
-            wake,
+            stir,
         };
         tokio::spawn(succession.run());
         let handover = Arc::new(Handover {
@@ -224,7 +225,7 @@ impl RaftNode {
         };
         match opened {
             Ok(()) => {
-                node.leaderships.wake_succession();
+                node.leaderships.stir(group.id());
                 Ok(group)
             }
             Err(group) => {
@@ -247,7 +248,7 @@ impl RaftNode {
         if !self.inner.registry.show(group.id()) {
             return;
         }
-        self.inner.leaderships.wake_succession();
+        self.inner.leaderships.stir(group.id());
         if let Err(error) = group.elect_if_alone().await {
             tracing::warn!(group = %group.id(), %error, "it cannot be elected");
         }
@@ -386,7 +387,7 @@ async fn touch_on_peer_change(transport: Arc<Transport>, leaderships: Arc<Leader
     loop {
         tokio::select! {
             changed = statuses.changed() => match changed {
-                Ok(()) => leaderships.touch(),
+                Ok(()) => leaderships.peer_changed(),
                 Err(_) => return,
             },
             _ = stopped.wait_for(|stopped| *stopped) => return,

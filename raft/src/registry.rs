@@ -51,6 +51,12 @@ impl Registry {
         state.open.contains_key(&id) || state.hidden.contains_key(&id)
     }
 
+    /// Those of `ids` that are open.
+    pub(crate) fn open_of(&self, ids: impl IntoIterator<Item = GroupId>) -> Vec<Group> {
+        let state = self.state();
+        ids.into_iter().filter_map(|id| state.open.get(&id).cloned()).collect()
+    }
+
     pub(crate) fn all(&self) -> Vec<Group> {
         self.state().open.values().cloned().collect()
     }

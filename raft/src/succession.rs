@@ -1,7 +1,7 @@
 //! Elections: whose group has lost its leader, who stands for it, and when.
 //!
-//! Groups have no timers. One task looks over all groups of the node whenever a peer, a leadership or a
-//! group has changed, and while any group is without a leader:
+//! Groups have no timers. One task looks at what has changed ([`crate::stir`]): at a group or at its leadership, at all
+//! groups where it is a peer; and, while they have none, at those without a leader:
 //!
 //! ```text
 //! led ──► leader gone, or group vacant ──► release the lease ──► stand, when it is this node's turn
@@ -19,24 +19,25 @@
 //! Deliberately elsewhere: whose turn it is when ([`crate::turns`]), the rules of votes (openraft), and
 //! whether peers live ([`crate::transport`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::canvass::{Candidate, stand_for_all};
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
 use crate::leadership::{Leaderships, Outlook, Standing};
 use crate::registry::Registry;
 use crate::status::GroupStatus;
+use crate::stir::{Stir, Stirred};
 use crate::transport::Transport;
 use crate::turns::{Grace, Orphan, Pace, Step, Watch, decide, turn};
 
 /// Elections that a node may have under way.
 const UNDER_WAY_MAX: usize = 256;
-/// Between two looks over all groups, so that a storm of changes costs one look, not one each.
+/// Between two looks, so that a storm of changes costs one look, not one each.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// The pause is so many times what the look took where that is longer, up to the maximum: looking must
 /// not become what a node of thousands of groups mostly does.
@@ -54,14 +55,13 @@ pub(crate) struct Succession {
     pub(crate) transport: Arc<Transport>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) leaderships: Arc<Leaderships>,
-    /// Told of every change that may matter.
-    pub(crate) wake: Arc<Notify>,
+    /// What changed that may matter.
+    pub(crate) stir: Arc<Stir>,
 }
 
 /// A group that this node is due to stand for.
-struct Candidacy {
-    group: Group,
-    followed: Followed,
+struct Due {
+    candidate: Candidate,
     orphan: Orphan,
     turn: u32,
     pace: Pace,
@@ -75,7 +75,7 @@ impl Succession {
         let (mut next, mut owed, mut looked) = (None, Duration::ZERO, Instant::now());
         loop {
             tokio::select! {
-                () = self.wake.notified() => {}
+                () = self.stir.stirred() => {}
                 () = sleep_until(next) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
@@ -88,12 +88,14 @@ impl Succession {
         }
     }
 
-    /// Looks over all groups; when to look again where nothing wakes the task before.
+    /// Looks at the groups that have changed, and at those that are not led; when to look again where nothing
+    /// changes before.
     fn look(&self, watches: &mut HashMap<GroupId, Watch>) -> Option<Instant> {
         let mut next: Option<Instant> = None;
+        // In this order: a peer that changes after the first is seen by the next look.
+        let groups = self.changed_or_orphaned(watches);
         let outlook = self.leaderships.outlook()?;
-        let groups = self.registry.all();
-        let (mut due_to_stand, mut led) = (Vec::new(), Vec::new());
+        let mut due_to_stand = Vec::new();
         let (mut under_way, mut leaderless) = (0, 0);
         let heartbeat = self.transport.timing().heartbeat();
         let grace = Grace::of(self.transport.timing());
@@ -101,16 +103,10 @@ impl Succession {
             let (id, role) = (group.id(), group.known_role());
             let old = watches.get(&id).copied();
             if role.is_leader {
-                note(watches, id, old, Watch::Led);
+                note(watches, id, old, Watch::Leads);
                 // Who asked before this one led bears upon no later election.
                 group.take_rival();
-                led.push(group);
-                if self.leaderships.is_outdated(id, role.term) {
-                    // Somebody leads a later term: whoever is asked to confirm this one says so.
-                    let group = group.clone();
-                    tokio::spawn(async move { group.beat().await });
-                    next = Some(earlier(next, Instant::now() + heartbeat));
-                }
+                next = self.ask_if_outdated(group).map_or(next, |due| Some(earlier(next, due)));
                 continue;
             }
             let rival = group.take_rival();
@@ -139,7 +135,8 @@ impl Succession {
             match (watch, step) {
                 (Watch::Orphan(orphan), Step::Stand { turn }) => {
                     let (group, followed) = (group.clone(), Followed::of(&status));
-                    due_to_stand.push(Candidacy { group, followed, orphan, turn, pace });
+                    let candidate = Candidate { group, followed };
+                    due_to_stand.push(Due { candidate, orphan, turn, pace });
                 }
                 (Watch::Orphan(orphan), step) => {
                     under_way += usize::from(orphan.is_under_way(Instant::now()));
@@ -147,43 +144,96 @@ impl Succession {
                         self.let_vote(group.clone(), Followed::of(&status));
                     }
                 }
-                (Watch::Led, _) => {}
+                (Watch::Led | Watch::Leads, _) => {}
             }
             note(watches, id, old, watch);
         }
-        if watches.len() > groups.len() {
-            watches.retain(|id, _| self.registry.get(*id).is_some());
-        }
         // Elections come first, and are over soon.
-        if due_to_stand.is_empty() && under_way == 0 {
-            let due = led.iter().filter_map(|group| self.keep_informed(group, &outlook)).min();
-            next = due.map_or(next, |due| Some(earlier(next, due)));
-        } else {
-            next = Some(earlier(next, Instant::now() + heartbeat));
-        }
+        let due = match due_to_stand.is_empty() && under_way == 0 {
+            true => self.look_at_own(watches, &outlook),
+            false => Some(Instant::now() + heartbeat),
+        };
+        next = due.map_or(next, |due| Some(earlier(next, due)));
         let now = Instant::now();
-        due_to_stand.sort_by_key(|candidacy| candidacy.orphan.stand);
+        due_to_stand.sort_by_key(|due| due.orphan.stand);
         let load = due_to_stand.len() + under_way;
         let mut may_begin = UNDER_WAY_MAX.saturating_sub(under_way);
-        for Candidacy { group, followed, mut orphan, turn, pace } in due_to_stand {
-            if orphan.gives_way(pace, turn, leaderless, now) {
-                next = Some(earlier(next, orphan.stand));
-            } else if may_begin > 0 {
+        let mut candidates = Vec::new();
+        for Due { candidate, mut orphan, turn, pace } in due_to_stand {
+            let id = candidate.group.id();
+            if !orphan.gives_way(pace, turn, leaderless, now) && may_begin > 0 {
                 may_begin -= 1;
                 orphan.stands(pace.under(load), turn, now);
                 next = Some(earlier(next, orphan.stand));
-                tokio::spawn(stand(self.leaderships.clone(), group.clone(), followed));
+                candidates.push(candidate);
             } else {
-                // It is looked at again when some of the others have ended.
-                next = Some(earlier(next, now + LOOK_PAUSE));
+                // It is looked at again in its turn, or when some of the others have ended.
+                next = Some(earlier(next, orphan.stand.max(now + LOOK_PAUSE)));
+                // Until it stands it may vote.
+                if orphan.take_release(now) {
+                    self.let_vote(candidate.group, candidate.followed);
+                }
             }
-            // Until it stands it may vote.
-            if orphan.take_release(now) {
-                self.let_vote(group.clone(), followed);
-            }
-            watches.insert(group.id(), Watch::Orphan(orphan));
+            watches.insert(id, Watch::Orphan(orphan));
+        }
+        if !candidates.is_empty() {
+            let (leaderships, transport) = (self.leaderships.clone(), self.transport.clone());
+            tokio::spawn(stand_for_all(leaderships, transport, candidates));
         }
         next
+    }
+
+    /// The groups that may be other than they were at the last look, and those without a leader. Forgets those that
+    /// are not open any more.
+    fn changed_or_orphaned(&self, watches: &mut HashMap<GroupId, Watch>) -> Vec<Group> {
+        let mut ids = match self.stir.take() {
+            Stirred::All => {
+                let groups = self.registry.all();
+                if watches.len() > groups.len() {
+                    let open: HashSet<_> = groups.iter().map(Group::id).collect();
+                    watches.retain(|id, _| open.contains(id));
+                }
+                return groups;
+            }
+            Stirred::Some(ids) => ids,
+        };
+        let is_orphan = |watch: &Watch| matches!(watch, Watch::Orphan(_));
+        ids.extend(watches.iter().filter(|(_, watch)| is_orphan(watch)).map(|(id, _)| *id));
+        let groups = self.registry.open_of(ids.iter().copied());
+        if groups.len() < ids.len() {
+            groups.iter().for_each(|group| _ = ids.remove(&group.id()));
+            ids.iter().for_each(|id| _ = watches.remove(id));
+        }
+        groups
+    }
+
+    /// Looks at the groups that this node has come to lead, or whose voters were away; when to do so again.
+    fn look_at_own(
+        &self,
+        watches: &mut HashMap<GroupId, Watch>,
+        outlook: &Outlook,
+    ) -> Option<Instant> {
+        let own = watches.iter().filter(|(_, watch)| **watch == Watch::Leads).map(|(id, _)| *id);
+        let due = self.registry.open_of(own).into_iter().filter_map(|group| {
+            let due = self.ask_if_outdated(&group).or_else(|| self.keep_informed(&group, outlook));
+            if due.is_none() {
+                watches.insert(group.id(), Watch::Led);
+            }
+            due
+        });
+        due.min()
+    }
+
+    /// Where somebody leads a later term than this node: whoever is asked to confirm this one says so. When to look
+    /// at the group again.
+    fn ask_if_outdated(&self, group: &Group) -> Option<Instant> {
+        let role = group.known_role();
+        if !role.is_leader || !self.leaderships.is_outdated(group.id(), role.term) {
+            return None;
+        }
+        let group = group.clone();
+        tokio::spawn(async move { group.beat().await });
+        Some(Instant::now() + self.transport.timing().heartbeat())
     }
 
     /// Voters of an idle group that were away are asked anew whether they follow, so that whoever wants to know finds
@@ -218,10 +268,16 @@ async fn release(leaderships: &Leaderships, group: &Group, followed: Followed) -
 }
 
 /// What the leader sends until this node has voted for itself ends the attempt: openraft sees to that.
-async fn stand(leaderships: Arc<Leaderships>, group: Group, followed: Followed) {
+/// `is_wanted`: a majority would elect this node.
+pub(crate) async fn stand(
+    leaderships: Arc<Leaderships>,
+    group: Group,
+    followed: Followed,
+    is_wanted: bool,
+) {
     if release(&leaderships, &group, followed).await {
-        tracing::debug!(group = %group.id(), term = followed.term, "standing for election");
-        group.elect().await;
+        tracing::debug!(group = %group.id(), term = followed.term, is_wanted, "standing for election");
+        group.campaign(is_wanted).await;
     }
 }
 
@@ -286,10 +342,10 @@ fn earlier(known: Option<Instant>, other: Instant) -> Instant {
 }
 
 /// Whether nobody leads `group`, as far as this node can tell, and its replica may vote at once.
-pub(crate) fn is_vacant(leaderships: &Leaderships, group: &Group) -> bool {
+pub(crate) fn is_vacant(leaderships: &Leaderships, outlook: &Outlook, group: &Group) -> bool {
     let status = group.status().borrow();
-    let standing = Followed::of(&status).standing(leaderships, group);
-    !status.is_leader && matches!(standing, Some(Standing::Gone | Standing::Vacant))
+    let standing = leaderships.standing(outlook, group.id(), status.leader, status.term);
+    !status.is_leader && matches!(standing, Standing::Gone | Standing::Vacant)
 }
 
 /// Whether a candidate's question may be put to this node's replica of `group`. Releases the lease of

@@ -37,7 +37,10 @@ const RETRY_NEW: Duration = Duration::from_secs(1);
 /// What is remembered of a group between two looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
+    /// Nothing is to be done before it changes.
     Led,
+    /// This node leads it, and may have to tell voters.
+    Leads,
     Orphan(Orphan),
 }
 
@@ -90,9 +93,11 @@ impl Orphan {
         }
     }
 
-    /// Whether voters may vote from now on: said once.
+    /// Whether this replica is to be told that it may vote from now on: said once. Where its leader is gone or there
+    /// is none, it finds so when it is asked for its vote ([`crate::succession::admit`]).
     pub(crate) fn take_release(&mut self, now: Instant) -> bool {
-        self.release.take_if(|release| now >= *release).is_some()
+        let may_vote = self.release.take_if(|release| now >= *release).is_some();
+        may_vote && self.of.1 == Standing::Unclaimed
     }
 
     /// This node stands now; when it would again.
@@ -170,9 +175,9 @@ impl Pace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Nothing,
-    /// Whoever led it no longer does: this replica may vote.
+    /// Whoever led it does not say so any more, although it lives: this replica may vote.
     Release,
-    /// As `Release`, and stand for election as soon as it can be.
+    /// Stand for election as soon as it can be.
     Stand {
         turn: u32,
     },
@@ -337,9 +342,7 @@ mod tests {
         let (_, step) = decide_and_stand(Some(Watch::Led), gone, Some(0), USUAL, now);
         assert_eq!(step, Step::Stand { turn: 0 });
         let (second, step) = decide_and_stand(Some(Watch::Led), gone, Some(1), USUAL, now);
-        assert_eq!(step, Step::Release, "voters may vote before it is their own turn");
-        let (second, step) = decide_and_stand(Some(second), gone, Some(1), USUAL, now);
-        assert_eq!(step, Step::Nothing, "they are told once");
+        assert_eq!(step, Step::Nothing, "it may vote, and finds so when it is asked");
         let (_, step) = decide_and_stand(Some(second), gone, Some(1), USUAL, now + TURN);
         assert_eq!(step, Step::Stand { turn: 1 });
         let silent = (5, Standing::Unclaimed);
@@ -350,6 +353,11 @@ mod tests {
         assert_eq!(step, Step::Nothing, "what was confirmed just now still counts");
         let (_, step) = decide_and_stand(Some(watch), silent, Some(0), USUAL, now + DEAD);
         assert_eq!(step, Step::Stand { turn: 0 });
+        let (second, _) = decide_and_stand(Some(Watch::Led), silent, Some(1), USUAL, now);
+        let (second, step) = decide_and_stand(Some(second), silent, Some(1), USUAL, now + DEAD);
+        assert_eq!(step, Step::Release, "voters may vote before it is their own turn");
+        let (_, step) = decide_and_stand(Some(second), silent, Some(1), USUAL, now + DEAD);
+        assert_eq!(step, Step::Nothing, "they are told once");
         let (watch, step) = decide_and_stand(None, (0, Standing::Vacant), Some(0), USUAL, now);
         assert_eq!(step, Step::Stand { turn: 0 }, "a new group");
         let (watch, step) =
@@ -368,7 +376,7 @@ mod tests {
             (watch, step)
         };
         let (waiting, step) = meet(Watch::Led, Some(Rival::Fit), now);
-        assert_eq!(step, Step::Release, "whoever is to vote must be free to");
+        assert_eq!(step, Step::Nothing);
         let (waiting, step) = meet(waiting, None, now + TURN);
         assert_eq!(step, Step::Nothing);
         let (_, step) = meet(waiting, None, now + RETRY_FIRST);
@@ -408,12 +416,12 @@ mod tests {
         let gone = |term| (term, Standing::Gone);
         let (watch, _) = decide_and_stand(Some(Watch::Led), gone(5), Some(0), USUAL, now);
         let (watch, step) = decide_and_stand(Some(watch), gone(6), Some(0), USUAL, now);
-        assert_eq!(step, Step::Release, "those who stand later may be voted for");
+        assert_eq!(step, Step::Nothing);
         let Watch::Orphan(orphan) = watch else { panic!("{watch:?}") };
         assert!(orphan.is_under_way(now) && orphan.attempts == 1, "{orphan:?}");
         let early = now + RETRY_FIRST.mul_f64(0.7);
         let (watch, step) = decide_and_stand(Some(watch), gone(7), Some(0), USUAL, early);
-        assert_eq!(step, Step::Release);
+        assert_eq!(step, Step::Nothing);
         let late = now + RETRY_FIRST.mul_f64(1.3);
         let (_, step) = decide_and_stand(Some(watch), gone(7), Some(0), USUAL, late);
         assert_eq!(step, Step::Stand { turn: 0 });
@@ -433,7 +441,7 @@ mod tests {
         let (_, step) = decide_and_stand(Some(first), vacant, Some(0), pace, now + RETRY_NEW / 2);
         assert_eq!(step, Step::Nothing, "its first election may take a while");
         let (second, step) = decide_and_stand(None, vacant, Some(1), pace, now);
-        assert_eq!(step, Step::Release);
+        assert_eq!(step, Step::Nothing);
         let (second, step) =
             decide_and_stand(Some(second), vacant, Some(1), pace, now + TURN_NEW / 2);
         assert_eq!(step, Step::Nothing);

@@ -113,7 +113,7 @@ impl Watcher {
         }
         self.role.send_replace(role);
         // Only now: it looks at the role.
-        self.leaderships.wake_succession();
+        self.leaderships.stir(self.group);
         role
     }
 }

@@ -1,5 +1,6 @@
 //! Whole nodes in one process, over real sockets on the loopback interface.
 
+mod canvass;
 mod catching_up;
 mod cluster;
 mod conformance;

@@ -14,14 +14,14 @@ use crate::wire::{Hello, HelloAnswer, HelloRefusal, PROTOCOL_VERSION, Purpose};
 use crate::*;
 
 /// Node 2 alone, with node 1 in its list: node 1 is for the test to play.
-async fn lonely() -> (Vec<Home>, RaftNode) {
+pub(super) async fn lonely() -> (Vec<Home>, RaftNode) {
     let mut homes = homes(2);
     let peers = addresses(&homes);
     let node = homes[1].start(peers).await;
     (homes, node)
 }
 
-async fn say_hello(home: &Home, hello: &Hello) -> (TcpStream, HelloAnswer) {
+pub(super) async fn say_hello(home: &Home, hello: &Hello) -> (TcpStream, HelloAnswer) {
     let mut socket = TcpStream::connect(home.address).await.unwrap();
     socket.write_all(&hello.to_bytes()).await.unwrap();
     let mut prefix = [0; Hello::PREFIX_LEN];
@@ -32,7 +32,7 @@ async fn say_hello(home: &Home, hello: &Hello) -> (TcpStream, HelloAnswer) {
     (socket, HelloAnswer::from_rest(version, rest.into()).unwrap())
 }
 
-fn right_hello() -> Hello {
+pub(super) fn right_hello() -> Hello {
     let cluster = cluster_id().to_string();
     Hello {
         version: PROTOCOL_VERSION,

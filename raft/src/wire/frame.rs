@@ -80,6 +80,8 @@ byte_enum! {
         Incomplete = 12,
         /// A node is about to stop: it takes no leadership over.
         Leaving = 13,
+        /// A node asks which of many groups would elect it.
+        Canvass = 14,
     }
 }
 

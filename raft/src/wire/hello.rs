@@ -16,7 +16,7 @@ use crate::codec::{DecodeError, Decoder};
 use crate::id::NodeId;
 
 /// Version of everything between two nodes.
-pub(crate) const PROTOCOL_VERSION: u16 = 4;
+pub(crate) const PROTOCOL_VERSION: u16 = 5;
 
 const MAGIC: &[u8; 8] = b"JACKDAWP";
 const REST_MAX: usize = 512;

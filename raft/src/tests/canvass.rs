@@ -1,0 +1,165 @@
+//! Pre-votes of many groups at once, with one of the two voters played by the test.
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::cluster::*;
+use super::peers::{lonely, right_hello, say_hello};
+use crate::wire::{
+    Announcement, Candidacy, Canvass, CanvassAnswer, Frame, FrameReader, Kind, Outgoing, Role,
+    Status,
+};
+use crate::*;
+
+/// Node 1, as node 2 sees it.
+struct Played {
+    socket: TcpStream,
+    reader: FrameReader,
+    asked: u64,
+}
+
+impl Played {
+    async fn connect(home: &Home) -> Self {
+        let (socket, answer) = say_hello(home, &right_hello()).await;
+        assert_eq!(answer.refusal, None);
+        Self { socket, reader: FrameReader::new(1 << 20), asked: 0 }
+    }
+
+    async fn send(&mut self, role: Role, id: u64, frame: Outgoing) {
+        let (head, chunks) = frame.seal(role, Status::Ok, 1_000, id);
+        assert!(chunks.is_empty());
+        self.socket.write_all(&head).await.unwrap();
+    }
+
+    async fn send_body(&mut self, kind: Kind, role: Role, id: u64, body: &[u8]) {
+        let mut frame = Outgoing::new(kind, GroupId::METADATA, body.len());
+        frame.body().extend_from_slice(body);
+        self.send(role, id, frame).await;
+    }
+
+    /// The next frame about anything but who lives.
+    async fn next(&mut self) -> Frame {
+        loop {
+            let frame = match self.reader.next().unwrap() {
+                Some(frame) => frame,
+                None => {
+                    let read = self.socket.read_buf(self.reader.buffer());
+                    assert_ne!(within("bytes", read).await.unwrap(), 0, "it was closed");
+                    continue;
+                }
+            };
+            match frame.kind {
+                Kind::Beat => {
+                    self.send_body(Kind::BeatEcho, Role::Notice, 0, &frame.body).await;
+                }
+                Kind::Announcement | Kind::Incomplete => {}
+                _ => return frame,
+            }
+        }
+    }
+
+    /// The first of these requests to come.
+    async fn request(&mut self, kinds: &[Kind]) -> Frame {
+        loop {
+            let frame = self.next().await;
+            if frame.role == Role::Request && kinds.contains(&frame.kind) {
+                return frame;
+            }
+        }
+    }
+
+    /// Asks node 2 and returns what it says; nothing of what it asks is answered.
+    async fn canvass(&mut self, rows: &[Candidacy]) -> Vec<bool> {
+        let mut body = BytesMut::new();
+        Canvass(rows.to_vec()).encode(&mut body);
+        self.asked += 1;
+        let id = self.asked;
+        self.send_body(Kind::Canvass, Role::Request, id, &body).await;
+        loop {
+            let Frame { kind, role, id: of, status, body, .. } = self.next().await;
+            if role == Role::Answer && of == id {
+                assert_eq!((kind, status), (Kind::Canvass, Status::Ok));
+                return CanvassAnswer::decode(body, rows.len()).unwrap().0;
+            }
+        }
+    }
+
+    async fn lead(&mut self, term: u64) {
+        let announcement = Announcement { full: true, groups: vec![(GROUP, term, true)] };
+        let mut body = BytesMut::new();
+        announcement.encode(&mut body);
+        self.send_body(Kind::Announcement, Role::Notice, 0, &body).await;
+    }
+}
+
+async fn group_of_two(homes: &[Home], node: &RaftNode) -> Group {
+    let group = homes[1].open(node).await;
+    // It has the group stand at once, in term 1.
+    group.initialize([NodeId(1), NodeId(2)].into()).await.unwrap();
+    group
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_wanted_stands_and_who_is_not_has_its_group_ask() {
+    for (is_wanted, then) in [(true, Kind::Vote), (false, Kind::PreVote)] {
+        let (homes, node) = lonely().await;
+        let mut one = Played::connect(&homes[1]).await;
+        let group = group_of_two(&homes, &node).await;
+        let asked = one.request(&[Kind::Canvass]).await;
+        let Canvass(rows) = Canvass::decode(asked.body).unwrap();
+        let last = homes[1].log.state().unwrap().last;
+        assert_eq!(rows, [Candidacy { group: GROUP, term: 2, last }]);
+        one.send_body(Kind::Canvass, Role::Answer, asked.id, &[u8::from(is_wanted)]).await;
+        let next = one.request(&[Kind::PreVote, Kind::Vote]).await;
+        assert_eq!((next.kind, next.group), (then, GROUP));
+        drop(group);
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_answer_the_group_asks() {
+    let (homes, node) = lonely().await;
+    let mut one = Played::connect(&homes[1]).await;
+    let group = group_of_two(&homes, &node).await;
+    one.request(&[Kind::Canvass]).await;
+    assert_eq!(one.request(&[Kind::PreVote, Kind::Vote]).await.kind, Kind::PreVote);
+    drop(group);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_says_yes_where_nobody_leads_and_nothing_would_be_lost() {
+    let (homes, node) = lonely().await;
+    let mut one = Played::connect(&homes[1]).await;
+    let group = group_of_two(&homes, &node).await;
+    let last = homes[1].log.state().unwrap().last;
+    let good = Candidacy { group: GROUP, term: 1_000, last };
+    let rows = [
+        good,
+        Candidacy { last: None, ..good },
+        Candidacy { term: 0, ..good },
+        Candidacy { group: GroupId { topic: 9, partition: 9 }, ..good },
+        good,
+    ];
+    assert_eq!(one.canvass(&rows).await, [true, false, false, false, true]);
+    assert_eq!(one.canvass(&[]).await, [false; 0]);
+    one.lead(500).await;
+    assert_eq!(one.canvass(&[good]).await, [false], "a leader lives");
+    drop(group);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_that_is_not_there_ends_the_connection() {
+    let (homes, node) = lonely().await;
+    let mut one = Played::connect(&homes[1]).await;
+    one.send_body(Kind::Canvass, Role::Request, 1, &[255; 40]).await;
+    let mut rest = Vec::new();
+    // A reset is an end as well.
+    let _ = within("the end", one.socket.read_to_end(&mut rest)).await;
+    let mut again = Played::connect(&homes[1]).await;
+    assert_eq!(again.canvass(&[]).await, [false; 0]);
+    node.shutdown().await;
+}
