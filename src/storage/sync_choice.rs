@@ -19,7 +19,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// What syncs have cost lately.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct SyncChoice {
     /// Seconds per file when several are synced at a time.
     file: Option<f64>,
@@ -28,12 +28,6 @@ pub(super) struct SyncChoice {
     dear: u32,
     /// When the volume is tried again although it was dear.
     retry_at: Option<Instant>,
-}
-
-impl Default for SyncChoice {
-    fn default() -> Self {
-        Self { file: None, volume: Line::default(), dear: 0, retry_at: None }
-    }
 }
 
 impl SyncChoice {
