@@ -17,16 +17,18 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::group::Group;
-use crate::id::{GroupId, LogId, NodeId};
+use crate::id::{GroupId, NodeId};
 use crate::leadership::{Leaderships, Outlook};
 use crate::registry::Registry;
-use crate::succession::{Followed, is_vacant, stand};
+use crate::succession::{Followed, UNDER_WAY_MAX, is_vacant, stand};
 use crate::transport::{Link, LinkError, Transport};
 use crate::turns::Rival;
 use crate::wire::{Candidacy, Canvass, CanvassAnswer, Kind, Outgoing};
 
 /// For the answer, which comes from memory; without it each group asks for itself.
-const ANSWER: Duration = Duration::from_millis(250);
+const ANSWER: Duration = Duration::from_millis(150);
+
+const _: () = assert!(UNDER_WAY_MAX <= Canvass::GROUPS_MAX);
 
 /// A group that this node is due to stand for, and whom its replica follows.
 pub(crate) struct Candidate {
@@ -47,8 +49,10 @@ pub(crate) async fn stand_for_all(
     candidates: Vec<Candidate>,
 ) {
     let mut questions = BTreeMap::<NodeId, (Vec<usize>, Vec<Candidacy>)>::new();
-    let mut all = Vec::with_capacity(candidates.len());
-    for (place, candidate) in candidates.into_iter().enumerate() {
+    let mut all = Vec::new();
+    // Who may not lead would only hold up those who may.
+    let candidates = candidates.into_iter().filter(|candidate| candidate.group.may_lead());
+    for (place, candidate) in candidates.enumerate() {
         let voters = candidate.group.voters();
         if let Some(candidacy) = candidate.group.candidacy() {
             for voter in voters.iter().filter(|voter| **voter != transport.me()) {
@@ -104,25 +108,26 @@ pub(crate) fn answer(
         let (Some(group), Some(outlook)) = (registry.get(candidacy.group), &outlook) else {
             return false;
         };
-        let grants = group.votes()
-            && would_elect(leaderships, outlook, &group, candidacy.term, candidacy.last);
+        if !group.votes() || !is_up_for_election(leaderships, outlook, &group) {
+            return false;
+        }
+        let grants = group.would_vote(candidacy.term, candidacy.last);
         if grants {
             group.note_rival(Rival::Fit);
+        } else if group.candidacy().is_some_and(|own| candidacy.last < own.last) {
+            group.note_rival(Rival::Behind);
+            leaderships.stir(group.id());
         }
         grants
     };
     CanvassAnswer(rows.iter().map(would_elect).collect())
 }
 
-/// Whether a replica that votes would elect whoever stands with such a log in such a term, as far as this node knows
-/// without asking the group: its leader is gone, or agrees.
-pub(crate) fn would_elect(
+/// Whether the leader that a replica follows is gone, or agrees, as far as this node knows without asking the group.
+pub(crate) fn is_up_for_election(
     leaderships: &Leaderships,
     outlook: &Outlook,
     group: &Group,
-    term: u64,
-    last: Option<LogId>,
 ) -> bool {
-    (group.has_abdicated() || is_vacant(leaderships, outlook, group))
-        && group.would_vote(term, last)
+    group.has_abdicated() || is_vacant(leaderships, outlook, group)
 }

@@ -20,6 +20,7 @@ use crate::mutant;
 use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
 use crate::status_watch::StatusWatch;
+use crate::succession::Followed;
 use crate::suffrage::Suffrage;
 use crate::transport::{Peer, Transport};
 use crate::turns::Rival;
@@ -131,14 +132,30 @@ impl Group {
     /// Whether a candidate has what it takes to get this replica's vote: all that is in the log here, and a later term.
     pub(crate) fn would_vote(&self, term: u64, last: Option<LogId>) -> bool {
         let own = self.candidacy();
-        own.is_some_and(|own| term >= own.term && last >= own.last) && !self.has_ended()
+        term > self.voted() && own.is_some_and(|own| last >= own.last) && !self.has_ended()
+    }
+
+    /// The latest term that this replica has voted in.
+    pub(crate) fn voted(&self) -> u64 {
+        self.inner.signals.voted.load(Ordering::Acquire)
     }
 
     /// With what this replica would stand; `None` where the group is being closed or its log cannot be read.
     pub(crate) fn candidacy(&self) -> Option<Candidacy> {
         let last = self.inner.log.upgrade()?.state().ok()?.last;
-        let term = self.inner.signals.voted.load(Ordering::Acquire) + 1;
+        let term = self.voted().saturating_add(1);
         Some(Candidacy { group: self.id(), term, last })
+    }
+
+    /// This replica has voted although whom it followed had been heard of again, and may serve reads on the word of this
+    /// node: as long as that may be, it helps to elect nobody.
+    pub(crate) fn abstain(&self) {
+        self.inner.signals.abstained.set(Some(Instant::now()));
+    }
+
+    pub(crate) fn abstains(&self) -> bool {
+        let since = self.inner.signals.abstained.get();
+        since.is_some_and(|since| since.elapsed() < self.inner.transport.timing().peer_dead())
     }
 
     /// Another voter has asked for this one's vote: that bears upon when this one stands.
@@ -433,16 +450,19 @@ impl Group {
     /// Campaigns now, whoever's turn it is, unless the log here is not complete. The other voters refuse
     /// while they hear a leader. Nothing is retried; watch the status.
     pub async fn elect(&self) {
-        self.campaign(false).await;
+        self.campaign(None, false).await;
     }
 
-    /// As [`elect`](Self::elect); where `is_wanted`, a majority has said that it would vote for this node, and is not
-    /// asked again before it votes.
-    pub(crate) async fn campaign(&self, is_wanted: bool) {
+    /// As [`elect`](Self::elect), to succeed whom this replica followed: the voters are not asked once that one is
+    /// heard of again. Where `is_wanted`, a majority has said that it would vote for this node, and is asked for
+    /// nothing but its votes.
+    pub(crate) async fn campaign(&self, succeeds: Option<Followed>, is_wanted: bool) {
         if !self.may_lead() {
             return;
         }
         self.inner.counts.stood();
+        let signals = &self.inner.signals;
+        *signals.succeeds.lock().unwrap_or_else(PoisonError::into_inner) = succeeds;
         let asks_first = !is_wanted && self.inner.status.voters().len() > 1;
         // An ended group cannot campaign, and its status says that it ended.
         let _ = self.raft().trigger().elect(asks_first).await;

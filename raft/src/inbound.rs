@@ -16,7 +16,7 @@ use crate::adapter::{
     to_log_id, to_vote, vote_of,
 };
 use crate::call::CallSlot;
-use crate::canvass::{self, would_elect};
+use crate::canvass::{self, is_up_for_election};
 use crate::codec::DecodeError;
 use crate::group::Group;
 use crate::id::GroupId;
@@ -215,8 +215,8 @@ async fn vote(node: NodeInbound, asked: Asked, message: VoteMessage) {
     let abdicated = group.has_abdicated();
     let would_elect = || {
         let outlook = node.leaderships.outlook();
-        let (term, last) = (message.vote.term, message.last);
-        outlook.is_some_and(|it| would_elect(&node.leaderships, &it, &group, term, last))
+        outlook.is_some_and(|it| is_up_for_election(&node.leaderships, &it, &group))
+            && group.would_vote(message.vote.term, message.last)
     };
     if asked.frame.kind == Kind::PreVote && would_elect() {
         // Only a hint, for which a group's core need not be woken: the vote itself is judged in full.

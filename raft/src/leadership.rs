@@ -9,6 +9,7 @@
 //! heard; a peer that lives and claims a group leads it ([`Standing`]).
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -283,6 +284,20 @@ impl Leaderships {
         term: u64,
     ) -> Standing {
         self.table().standing(group, (leader, term), outlook.me, |node| outlook.sight(node))
+    }
+
+    /// Ends the connections to `leader`, and to whoever claims `group` in one of `terms`.
+    pub(crate) fn part(&self, group: GroupId, leader: Option<NodeId>, terms: Range<u64>) {
+        let mut nodes: BTreeSet<_> = leader.into_iter().collect();
+        if let Some(known) = self.table().groups.get(&group) {
+            let claims = known.announced.iter().filter(|claim| terms.contains(&claim.term));
+            nodes.extend(claims.map(|claim| claim.leader));
+        }
+        let Some(transport) = self.transport.upgrade() else { return };
+        for link in nodes.into_iter().filter_map(|node| transport.link(node)) {
+            tracing::warn!(%group, peer = %link.peer().id(), "it was heard again while this replica voted: connecting anew");
+            link.close();
+        }
     }
 
     /// Whether a peer claims `group` in a later term than `term`.

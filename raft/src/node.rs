@@ -164,7 +164,12 @@ impl RaftNode {
             .map_err(|error| RaftError::Storage(error.to_string()))?;
         let built = Arc::new(watch::Sender::new(SnapshotBuilt::default()));
         let machine = Machine::new(machine, built.clone(), alive);
-        let network = NetworkFactory::new(node.transport.clone(), id, signals.clone());
+        let network = NetworkFactory::new(
+            node.transport.clone(),
+            id,
+            signals.clone(),
+            node.leaderships.clone(),
+        );
         let order = log.order();
         let raft = Raft::new(me, node.config.clone(), network, log, machine).await;
         let raft = raft.map_err(|fatal| ended(&fatal))?;

@@ -36,7 +36,7 @@ use crate::transport::Transport;
 use crate::turns::{Grace, Orphan, Pace, Step, Watch, decide, turn};
 
 /// Elections that a node may have under way.
-const UNDER_WAY_MAX: usize = 256;
+pub(crate) const UNDER_WAY_MAX: usize = 256;
 /// Between two looks, so that a storm of changes costs one look, not one each.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// The pause is so many times what the look took where that is longer, up to the maximum: looking must
@@ -103,10 +103,19 @@ impl Succession {
             let (id, role) = (group.id(), group.known_role());
             let old = watches.get(&id).copied();
             if role.is_leader {
-                note(watches, id, old, Watch::Leads);
                 // Who asked before this one led bears upon no later election.
                 group.take_rival();
-                next = self.ask_if_outdated(group).map_or(next, |due| Some(earlier(next, due)));
+                let watch = match self.leaderships.is_outdated(id, role.term) {
+                    false => Watch::Leads,
+                    true => {
+                        // Somebody leads a later term: whoever is asked to confirm this one says so.
+                        let group = group.clone();
+                        tokio::spawn(async move { group.beat().await });
+                        next = Some(earlier(next, Instant::now() + heartbeat));
+                        Watch::Outdated
+                    }
+                };
+                note(watches, id, old, watch);
                 continue;
             }
             let rival = group.take_rival();
@@ -144,7 +153,7 @@ impl Succession {
                         self.let_vote(group.clone(), Followed::of(&status));
                     }
                 }
-                (Watch::Led | Watch::Leads, _) => {}
+                (Watch::Led | Watch::Leads | Watch::Outdated, _) => {}
             }
             note(watches, id, old, watch);
         }
@@ -197,8 +206,8 @@ impl Succession {
             }
             Stirred::Some(ids) => ids,
         };
-        let is_orphan = |watch: &Watch| matches!(watch, Watch::Orphan(_));
-        ids.extend(watches.iter().filter(|(_, watch)| is_orphan(watch)).map(|(id, _)| *id));
+        let is_due = |watch: &Watch| matches!(watch, Watch::Orphan(_) | Watch::Outdated);
+        ids.extend(watches.iter().filter(|(_, watch)| is_due(watch)).map(|(id, _)| *id));
         let groups = self.registry.open_of(ids.iter().copied());
         if groups.len() < ids.len() {
             groups.iter().for_each(|group| _ = ids.remove(&group.id()));
@@ -215,25 +224,13 @@ impl Succession {
     ) -> Option<Instant> {
         let own = watches.iter().filter(|(_, watch)| **watch == Watch::Leads).map(|(id, _)| *id);
         let due = self.registry.open_of(own).into_iter().filter_map(|group| {
-            let due = self.ask_if_outdated(&group).or_else(|| self.keep_informed(&group, outlook));
+            let due = self.keep_informed(&group, outlook);
             if due.is_none() {
                 watches.insert(group.id(), Watch::Led);
             }
             due
         });
         due.min()
-    }
-
-    /// Where somebody leads a later term than this node: whoever is asked to confirm this one says so. When to look
-    /// at the group again.
-    fn ask_if_outdated(&self, group: &Group) -> Option<Instant> {
-        let role = group.known_role();
-        if !role.is_leader || !self.leaderships.is_outdated(group.id(), role.term) {
-            return None;
-        }
-        let group = group.clone();
-        tokio::spawn(async move { group.beat().await });
-        Some(Instant::now() + self.transport.timing().heartbeat())
     }
 
     /// Voters of an idle group that were away are asked anew whether they follow, so that whoever wants to know finds
@@ -263,11 +260,12 @@ impl Succession {
 
 /// Lets this replica vote for another than the one who led it; whether it may.
 async fn release(leaderships: &Leaderships, group: &Group, followed: Followed) -> bool {
-    group.disable_lease(followed.leader, followed.term).await
-        && followed.is_free(leaderships, group)
+    !group.abstains()
+        && group.disable_lease(followed.leader, followed.term).await
+        && followed.is_free(leaderships, group.id())
 }
 
-/// What the leader sends until this node has voted for itself ends the attempt: openraft sees to that.
+/// Whoever is heard of again before the voters are asked for their votes ends the attempt.
 /// `is_wanted`: a majority would elect this node.
 pub(crate) async fn stand(
     leaderships: Arc<Leaderships>,
@@ -277,7 +275,7 @@ pub(crate) async fn stand(
 ) {
     if release(&leaderships, &group, followed).await {
         tracing::debug!(group = %group.id(), term = followed.term, is_wanted, "standing for election");
-        group.campaign(is_wanted).await;
+        group.campaign(Some(followed), is_wanted).await;
     }
 }
 
@@ -294,13 +292,19 @@ impl Followed {
     }
 
     /// How the leader stands; `None` once the node has stopped.
-    fn standing(self, leaderships: &Leaderships, group: &Group) -> Option<Standing> {
+    fn standing(self, leaderships: &Leaderships, group: GroupId) -> Option<Standing> {
         let outlook = leaderships.outlook()?;
-        Some(leaderships.standing(&outlook, group.id(), self.leader, self.term))
+        Some(leaderships.standing(&outlook, group, self.leader, self.term))
+    }
+
+    /// Ends the connections to this leader and to later ones before `voted`, the term that this replica has voted in:
+    /// what it has told them over those counts no longer, however long their heartbeats come back.
+    pub(crate) fn part(self, leaderships: &Leaderships, group: GroupId, voted: u64) {
+        leaderships.part(group, self.leader, self.term..voted);
     }
 
     /// Whether neither this leader nor a later one is there, or may be.
-    fn is_free(self, leaderships: &Leaderships, group: &Group) -> bool {
+    pub(crate) fn is_free(self, leaderships: &Leaderships, group: GroupId) -> bool {
         let standing = self.standing(leaderships, group);
         standing.is_some_and(|standing| !is_led(standing))
     }
@@ -317,12 +321,16 @@ pub(crate) enum Admitted {
 
 impl Admitted {
     /// Whether it is still so. To be asked once the replica has voted, and before anybody learns of it: what a
-    /// leader that came back has sent meanwhile was answered.
+    /// leader that came back has sent meanwhile was answered. Where it is not, the replica abstains for a while: it has
+    /// voted, and follows that leader no more.
     pub(crate) fn holds(self, leaderships: &Leaderships, group: &Group) -> bool {
-        match self {
-            Self::Agreed => true,
-            Self::Free(followed) => followed.is_free(leaderships, group),
+        let Self::Free(followed) = self else { return true };
+        let is_free = followed.is_free(leaderships, group.id());
+        if !is_free {
+            group.abstain();
+            followed.part(leaderships, group.id(), group.voted());
         }
+        is_free
     }
 }
 
@@ -345,7 +353,8 @@ fn earlier(known: Option<Instant>, other: Instant) -> Instant {
 pub(crate) fn is_vacant(leaderships: &Leaderships, outlook: &Outlook, group: &Group) -> bool {
     let status = group.status().borrow();
     let standing = leaderships.standing(outlook, group.id(), status.leader, status.term);
-    !status.is_leader && matches!(standing, Standing::Gone | Standing::Vacant)
+    let is_vacant = matches!(standing, Standing::Gone | Standing::Vacant);
+    is_vacant && !status.is_leader && !group.abstains()
 }
 
 /// Whether a candidate's question may be put to this node's replica of `group`. Releases the lease of
@@ -356,10 +365,10 @@ pub(crate) async fn admit(leaderships: &Leaderships, group: &Group) -> Option<Ad
     if status.is_leader {
         return (!group.is_confirmed()).then_some(Admitted::Agreed);
     }
-    let is_admitted = match followed.standing(leaderships, group)? {
+    let is_admitted = match followed.standing(leaderships, group.id())? {
         Standing::Led | Standing::Unclear => false,
         Standing::Gone | Standing::Vacant => release(leaderships, group, followed).await,
-        Standing::Unclaimed => true,
+        Standing::Unclaimed => !group.abstains(),
     };
     is_admitted.then_some(Admitted::Free(followed))
 }

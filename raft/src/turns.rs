@@ -41,6 +41,8 @@ pub(crate) enum Watch {
     Led,
     /// This node leads it, and may have to tell voters.
     Leads,
+    /// This node leads it in a term that somebody else has overtaken.
+    Outdated,
     Orphan(Orphan),
 }
 
@@ -59,7 +61,7 @@ pub(crate) struct Orphan {
     /// The term, and what is known of its leader. Where either changes, as by an election, there is time
     /// anew for others to lead.
     of: (u64, Standing),
-    /// When voters may vote; `None` once they may.
+    /// When this replica may vote; `None` once that was seen to.
     release: Option<Instant>,
     /// When this node stands, if it has a vote.
     pub(crate) stand: Instant,

@@ -64,6 +64,7 @@ impl Watcher {
                     break;
                 },
                 () = self.signals.abdicates.notified() => self.abdicate(),
+                () = self.signals.untold.notified() => self.leaderships.stir(self.group),
                 () = self.signals.lease_expired.notified() => {
                     // Fails only where the group has ended, which the metrics then tell.
                     let _ = self.raft.trigger().heartbeat().await;

@@ -175,6 +175,7 @@ where
     fn fail(&self, error: LinkError) -> RPCError<C> {
         if self.stream.kind == Kind::Append {
             self.stream.signals.acks.fail(self.stream.target);
+            self.stream.signals.untold.notify_one();
         }
         failed(error)
     }

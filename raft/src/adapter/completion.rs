@@ -5,8 +5,8 @@
 //! dropped unanswered says `Uncertain`, since its entry may be in the log.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use openraft::OptionalSend;
@@ -19,6 +19,7 @@ use super::acks::Acks;
 use super::types::{C, from_log_id};
 use crate::entry::Applied;
 use crate::error::ProposeError;
+use crate::succession::Followed;
 
 /// What a group's completions and its watcher tell one another.
 #[derive(Debug)]
@@ -31,6 +32,12 @@ pub(crate) struct GroupSignals {
     pub(crate) acks: Acks,
     /// When the peers had been told that this node leads.
     pub(crate) announced: Moment,
+    /// What a voter was sent may be lost: whether it is told what is committed is to be looked at.
+    pub(crate) untold: Notify,
+    /// Whom this replica followed before it stood; `None` where it stands whoever leads.
+    pub(crate) succeeds: Mutex<Option<Followed>>,
+    /// When this replica voted although whom it followed had been heard of again.
+    pub(crate) abstained: Moment,
     /// A write was refused because the leader's lease ran out: a heartbeat would renew it.
     pub(crate) lease_expired: Notify,
     /// This node leads, and has begun to hand over: openraft takes no write in this term any more.
@@ -74,6 +81,9 @@ impl Default for GroupSignals {
             voted: AtomicU64::new(0),
             acks: Acks::default(),
             announced: Moment::none(Instant::now()),
+            untold: Notify::new(),
+            succeeds: Mutex::default(),
+            abstained: Moment::none(Instant::now()),
             lease_expired: Notify::new(),
             abdicated: AtomicBool::new(false),
             abdicates: Notify::new(),

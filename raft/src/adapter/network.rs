@@ -5,9 +5,9 @@
 //! [`AppendStream`].
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use openraft::OptionalSend;
@@ -24,6 +24,7 @@ use super::machine::BoxedSnapshot;
 use super::types::*;
 use crate::entry::Snapshot;
 use crate::id::{GroupId, NodeId};
+use crate::leadership::Leaderships;
 use crate::transport::{Link, LinkError, Transport};
 use crate::wire::{
     Frame, Kind, Outgoing, SnapshotMessage, TransferAnswer, TransferMessage, VoteAnswer,
@@ -42,6 +43,7 @@ pub(crate) struct NetworkFactory {
     transport: Arc<Transport>,
     group: GroupId,
     signals: Arc<GroupSignals>,
+    leaderships: Arc<Leaderships>,
     sessions: Arc<AtomicU32>,
 }
 
@@ -50,8 +52,23 @@ impl NetworkFactory {
         transport: Arc<Transport>,
         group: GroupId,
         signals: Arc<GroupSignals>,
+        leaderships: Arc<Leaderships>,
     ) -> Self {
-        Self { transport, group, signals, sessions: Arc::new(AtomicU32::new(0)) }
+        Self { transport, group, signals, leaderships, sessions: Arc::new(AtomicU32::new(0)) }
+    }
+
+    /// Whether whom this replica followed before it stood in the term `voted` has not been heard of again. Otherwise it
+    /// abstains.
+    fn may_succeed(&self, voted: u64) -> bool {
+        let succeeds = *self.signals.succeeds.lock().unwrap_or_else(PoisonError::into_inner);
+        succeeds.is_none_or(|followed| {
+            let is_free = followed.is_free(&self.leaderships, self.group);
+            if !is_free {
+                self.signals.abstained.set(Some(Instant::now()));
+                followed.part(&self.leaderships, self.group, voted);
+            }
+            is_free
+        })
     }
 
     fn client(&self, target: NodeId, append_kind: Kind) -> Network {
@@ -178,6 +195,11 @@ impl RaftNetworkV2<C> for Network {
         request: VoteRequest,
         option: RPCOption,
     ) -> Result<VoteResponse, RPCError<C>> {
+        // To be asked now that this replica has voted for itself: until then it has answered the leader it followed,
+        // who may serve reads on the word of that. The voters look in the same way (`crate::succession::Admitted`).
+        if !request.leadership_transfer && !self.factory.may_succeed(request.vote.leader_id.term) {
+            return Err(failed(LinkError::Closed));
+        }
         self.ask_vote(Kind::Vote, request, option.hard_ttl()).await
     }
 

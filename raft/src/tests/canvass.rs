@@ -1,5 +1,7 @@
 //! Pre-votes of many groups at once, with one of the two voters played by the test.
 
+use std::time::{Duration, Instant};
+
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -147,6 +149,28 @@ async fn a_voter_says_yes_where_nobody_leads_and_nothing_would_be_lost() {
     assert_eq!(one.canvass(&[]).await, [false; 0]);
     one.lead(500).await;
     assert_eq!(one.canvass(&[good]).await, [false], "a leader lives");
+    drop(group);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_voted_beside_a_living_leader_abstains_for_a_while() {
+    let (homes, node) = lonely().await;
+    let mut one = Played::connect(&homes[1]).await;
+    let group = group_of_two(&homes, &node).await;
+    let good = Candidacy { group: GROUP, term: 1_000, last: homes[1].log.state().unwrap().last };
+    assert_eq!(one.canvass(&[good]).await, [true]);
+    let since = Instant::now();
+    group.abstain();
+    assert_eq!(one.canvass(&[good]).await, [false]);
+    let again = async {
+        while one.canvass(&[good]).await == [false] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("it votes again", again).await;
+    let dead = Duration::from_millis(Timing::default().peer_dead_ms);
+    assert!(since.elapsed() >= dead, "a leader's lease may have run until then");
     drop(group);
     node.shutdown().await;
 }

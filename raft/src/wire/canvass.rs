@@ -30,6 +30,8 @@ pub(crate) struct Canvass(pub(crate) Vec<Candidacy>);
 pub(crate) struct CanvassAnswer(pub(crate) Vec<bool>);
 
 impl Canvass {
+    /// A node stands for no more at a time; the answer is not to hold up others.
+    pub(crate) const GROUPS_MAX: usize = 1_024;
     const ROW_MIN: usize = GroupId::LEN + 9;
 
     pub(crate) fn len_max(&self) -> usize {
@@ -48,7 +50,7 @@ impl Canvass {
     pub(crate) fn decode(body: Bytes) -> Result<Self, DecodeError> {
         let mut input = Decoder::new(body);
         let count = input.u32("canvass count")? as usize;
-        if count > input.remaining() / Self::ROW_MIN {
+        if count > Self::GROUPS_MAX || count > input.remaining() / Self::ROW_MIN {
             return Err(DecodeError("canvass count"));
         }
         let mut rows = Vec::with_capacity(count);
@@ -111,6 +113,10 @@ mod tests {
         assert!(Canvass::decode([&golden[..], &[0]].concat().into()).is_err());
         assert_eq!(Canvass::decode(golden.into()), Ok(canvass));
         assert!(Canvass::decode(Bytes::from_static(&[255, 255, 255, 255])).is_err());
+        let many = Canvass(vec![rows[0]; Canvass::GROUPS_MAX + 1]);
+        let mut out = BytesMut::new();
+        many.encode(&mut out);
+        assert!(Canvass::decode(out.freeze()).is_err(), "more than anybody asks about");
     }
 
     #[test]
