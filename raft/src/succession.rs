@@ -103,19 +103,11 @@ impl Succession {
             let (id, role) = (group.id(), group.known_role());
             let old = watches.get(&id).copied();
             if role.is_leader {
-                // Who asked before this one led bears upon no later election.
-                group.take_rival();
-                let watch = match self.leaderships.is_outdated(id, role.term) {
-                    false => Watch::Leads,
-                    true => {
-                        // Somebody leads a later term: whoever is asked to confirm this one says so.
-                        let group = group.clone();
-                        tokio::spawn(async move { group.beat().await });
-                        next = Some(earlier(next, Instant::now() + heartbeat));
-                        Watch::Outdated
-                    }
-                };
-                note(watches, id, old, watch);
+                let is_outdated = self.leaderships.is_outdated(id, role.term);
+                note(watches, id, old, look_at_leader(group, is_outdated));
+                if is_outdated {
+                    next = Some(earlier(next, Instant::now() + heartbeat));
+                }
                 continue;
             }
             let rival = group.take_rival();
@@ -256,6 +248,19 @@ impl Succession {
         let leaderships = self.leaderships.clone();
         tokio::spawn(async move { release(&leaderships, &group, followed).await });
     }
+}
+
+/// Looks at a group that this node leads, as far as it knows.
+fn look_at_leader(group: &Group, is_outdated: bool) -> Watch {
+    // Who asked before this one led bears upon no later election.
+    group.take_rival();
+    if !is_outdated {
+        return Watch::Leads;
+    }
+    // Somebody leads a later term: whoever is asked to confirm this one says so.
+    let group = group.clone();
+    tokio::spawn(async move { group.beat().await });
+    Watch::Outdated
 }
 
 /// Lets this replica vote for another than the one who led it; whether it may.
