@@ -147,12 +147,11 @@ impl Group {
         Some(Candidacy { group: self.id(), term, last })
     }
 
-    /// This replica has voted although whom it followed had been heard of again, and may serve reads on the word of this
-    /// node: as long as that may be, it helps to elect nobody.
-    pub(crate) fn abstain(&self) {
-        self.inner.signals.abstained.set(Some(Instant::now()));
+    pub(crate) fn signals(&self) -> &GroupSignals {
+        &self.inner.signals
     }
 
+    /// Whether this replica helps to elect nobody ([`GroupSignals::abstain`]).
     pub(crate) fn abstains(&self) -> bool {
         let since = self.inner.signals.abstained.get();
         since.is_some_and(|since| since.elapsed() < self.inner.transport.timing().peer_dead())

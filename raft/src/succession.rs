@@ -21,10 +21,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::adapter::GroupSignals;
 use crate::canvass::{Candidate, stand_for_all};
 use crate::group::Group;
 use crate::id::{GroupId, NodeId};
@@ -302,14 +304,25 @@ impl Followed {
         Some(leaderships.standing(&outlook, group, self.leader, self.term))
     }
 
-    /// Ends the connections to this leader and to later ones before `voted`, the term that this replica has voted in:
-    /// what it has told them over those counts no longer, however long their heartbeats come back.
-    pub(crate) fn part(self, leaderships: &Leaderships, group: GroupId, voted: u64) {
-        leaderships.part(group, self.leader, self.term..voted);
+    /// As [`is_free`](Self::is_free), for a replica that has voted. Where it is not, the replica abstains for a while, and
+    /// its node's connections to this leader and to later ones before that vote end: what it has told them over those
+    /// counts no longer, however long their heartbeats come back.
+    pub(crate) fn is_free_or_abstain(
+        self,
+        leaderships: &Leaderships,
+        group: GroupId,
+        signals: &GroupSignals,
+    ) -> bool {
+        let is_free = self.is_free(leaderships, group);
+        if !is_free {
+            signals.abstain();
+            leaderships.part(group, self.leader, self.term..signals.voted.load(Ordering::Acquire));
+        }
+        is_free
     }
 
     /// Whether neither this leader nor a later one is there, or may be.
-    pub(crate) fn is_free(self, leaderships: &Leaderships, group: GroupId) -> bool {
+    fn is_free(self, leaderships: &Leaderships, group: GroupId) -> bool {
         let standing = self.standing(leaderships, group);
         standing.is_some_and(|standing| !is_led(standing))
     }
@@ -329,13 +342,12 @@ impl Admitted {
     /// leader that came back has sent meanwhile was answered. Where it is not, the replica abstains for a while: it has
     /// voted, and follows that leader no more.
     pub(crate) fn holds(self, leaderships: &Leaderships, group: &Group) -> bool {
-        let Self::Free(followed) = self else { return true };
-        let is_free = followed.is_free(leaderships, group.id());
-        if !is_free {
-            group.abstain();
-            followed.part(leaderships, group.id(), group.voted());
+        match self {
+            Self::Agreed => true,
+            Self::Free(followed) => {
+                followed.is_free_or_abstain(leaderships, group.id(), group.signals())
+            }
         }
-        is_free
     }
 }
 

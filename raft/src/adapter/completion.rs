@@ -94,6 +94,12 @@ impl Default for GroupSignals {
 }
 
 impl GroupSignals {
+    /// This replica has voted although whom it followed had been heard of again, and may serve reads on the word of this
+    /// node: as long as that may be, it helps to elect nobody.
+    pub(crate) fn abstain(&self) {
+        self.abstained.set(Some(Instant::now()));
+    }
+
     pub(crate) fn refusal(&self, forward: &ForwardToLeader<C>) -> ProposeError {
         match forward.reason {
             ForwardReason::NotLeader => ProposeError::NotLeader {

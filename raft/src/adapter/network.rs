@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::Stream;
 use openraft::OptionalSend;
@@ -57,17 +57,11 @@ impl NetworkFactory {
         Self { transport, group, signals, leaderships, sessions: Arc::new(AtomicU32::new(0)) }
     }
 
-    /// Whether whom this replica followed before it stood in the term `voted` has not been heard of again. Otherwise it
-    /// abstains.
-    fn may_succeed(&self, voted: u64) -> bool {
+    /// Whether whom this replica followed before it stood has not been heard of again. Otherwise it abstains.
+    fn may_succeed(&self) -> bool {
         let succeeds = *self.signals.succeeds.lock().unwrap_or_else(PoisonError::into_inner);
         succeeds.is_none_or(|followed| {
-            let is_free = followed.is_free(&self.leaderships, self.group);
-            if !is_free {
-                self.signals.abstained.set(Some(Instant::now()));
-                followed.part(&self.leaderships, self.group, voted);
-            }
-            is_free
+            followed.is_free_or_abstain(&self.leaderships, self.group, &self.signals)
         })
     }
 
@@ -197,7 +191,7 @@ impl RaftNetworkV2<C> for Network {
     ) -> Result<VoteResponse, RPCError<C>> {
         // To be asked now that this replica has voted for itself: until then it has answered the leader it followed,
         // who may serve reads on the word of that. The voters look in the same way (`crate::succession::Admitted`).
-        if !request.leadership_transfer && !self.factory.may_succeed(request.vote.leader_id.term) {
+        if !request.leadership_transfer && !self.factory.may_succeed() {
             return Err(failed(LinkError::Closed));
         }
         self.ask_vote(Kind::Vote, request, option.hard_ttl()).await

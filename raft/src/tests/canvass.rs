@@ -95,49 +95,56 @@ impl Played {
     }
 }
 
-async fn group_of_two(homes: &[Home], node: &RaftNode) -> Group {
-    let group = homes[1].open(node).await;
-    // It has the group stand at once, in term 1.
-    group.initialize([NodeId(1), NodeId(2)].into()).await.unwrap();
-    group
+/// Node 2 with a group of which node 1, played, is the other voter.
+struct Pair {
+    homes: Vec<Home>,
+    node: RaftNode,
+    one: Played,
+    group: Group,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let (homes, node) = lonely().await;
+        let one = Played::connect(&homes[1]).await;
+        let group = homes[1].open(&node).await;
+        // It has the group stand at once, in term 1.
+        group.initialize([NodeId(1), NodeId(2)].into()).await.unwrap();
+        Self { homes, node, one, group }
+    }
+
+    /// A candidacy with all that node 2 holds.
+    fn with_all(&self, term: u64) -> Candidacy {
+        Candidacy { group: GROUP, term, last: self.homes[1].log.state().unwrap().last }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_wanted_stands_and_who_is_not_has_its_group_ask() {
     for (is_wanted, then) in [(true, Kind::Vote), (false, Kind::PreVote)] {
-        let (homes, node) = lonely().await;
-        let mut one = Played::connect(&homes[1]).await;
-        let group = group_of_two(&homes, &node).await;
-        let asked = one.request(&[Kind::Canvass]).await;
+        let mut pair = Pair::start().await;
+        let asked = pair.one.request(&[Kind::Canvass]).await;
         let Canvass(rows) = Canvass::decode(asked.body).unwrap();
-        let last = homes[1].log.state().unwrap().last;
-        assert_eq!(rows, [Candidacy { group: GROUP, term: 2, last }]);
-        one.send_body(Kind::Canvass, Role::Answer, asked.id, &[u8::from(is_wanted)]).await;
-        let next = one.request(&[Kind::PreVote, Kind::Vote]).await;
+        assert_eq!(rows, [pair.with_all(2)]);
+        pair.one.send_body(Kind::Canvass, Role::Answer, asked.id, &[u8::from(is_wanted)]).await;
+        let next = pair.one.request(&[Kind::PreVote, Kind::Vote]).await;
         assert_eq!((next.kind, next.group), (then, GROUP));
-        drop(group);
-        node.shutdown().await;
+        pair.node.shutdown().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_answer_the_group_asks() {
-    let (homes, node) = lonely().await;
-    let mut one = Played::connect(&homes[1]).await;
-    let group = group_of_two(&homes, &node).await;
-    one.request(&[Kind::Canvass]).await;
-    assert_eq!(one.request(&[Kind::PreVote, Kind::Vote]).await.kind, Kind::PreVote);
-    drop(group);
-    node.shutdown().await;
+    let mut pair = Pair::start().await;
+    pair.one.request(&[Kind::Canvass]).await;
+    assert_eq!(pair.one.request(&[Kind::PreVote, Kind::Vote]).await.kind, Kind::PreVote);
+    pair.node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_says_yes_where_nobody_leads_and_nothing_would_be_lost() {
-    let (homes, node) = lonely().await;
-    let mut one = Played::connect(&homes[1]).await;
-    let group = group_of_two(&homes, &node).await;
-    let last = homes[1].log.state().unwrap().last;
-    let good = Candidacy { group: GROUP, term: 1_000, last };
+    let mut pair = Pair::start().await;
+    let good = pair.with_all(1_000);
     let rows = [
         good,
         Candidacy { last: None, ..good },
@@ -145,34 +152,30 @@ async fn a_voter_says_yes_where_nobody_leads_and_nothing_would_be_lost() {
         Candidacy { group: GroupId { topic: 9, partition: 9 }, ..good },
         good,
     ];
-    assert_eq!(one.canvass(&rows).await, [true, false, false, false, true]);
-    assert_eq!(one.canvass(&[]).await, [false; 0]);
-    one.lead(500).await;
-    assert_eq!(one.canvass(&[good]).await, [false], "a leader lives");
-    drop(group);
-    node.shutdown().await;
+    assert_eq!(pair.one.canvass(&rows).await, [true, false, false, false, true]);
+    assert_eq!(pair.one.canvass(&[]).await, [false; 0]);
+    pair.one.lead(500).await;
+    assert_eq!(pair.one.canvass(&[good]).await, [false], "a leader lives");
+    pair.node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_voted_beside_a_living_leader_abstains_for_a_while() {
-    let (homes, node) = lonely().await;
-    let mut one = Played::connect(&homes[1]).await;
-    let group = group_of_two(&homes, &node).await;
-    let good = Candidacy { group: GROUP, term: 1_000, last: homes[1].log.state().unwrap().last };
-    assert_eq!(one.canvass(&[good]).await, [true]);
+    let mut pair = Pair::start().await;
+    let good = pair.with_all(1_000);
+    assert_eq!(pair.one.canvass(&[good]).await, [true]);
     let since = Instant::now();
-    group.abstain();
-    assert_eq!(one.canvass(&[good]).await, [false]);
+    pair.group.signals().abstain();
+    assert_eq!(pair.one.canvass(&[good]).await, [false]);
     let again = async {
-        while one.canvass(&[good]).await == [false] {
+        while pair.one.canvass(&[good]).await == [false] {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     within("it votes again", again).await;
     let dead = Duration::from_millis(Timing::default().peer_dead_ms);
     assert!(since.elapsed() >= dead, "a leader's lease may have run until then");
-    drop(group);
-    node.shutdown().await;
+    pair.node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
