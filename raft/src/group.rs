@@ -1,10 +1,12 @@
 //! The handle of one group on this node.
 
+mod tenure;
+
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ReadPolicy;
 use openraft::errors::{InitializeError, LinearizableReadError, RaftError as OpenraftError};
@@ -16,13 +18,12 @@ use crate::entry::{Applied, Data};
 use crate::error::{ProposeError, RaftError};
 use crate::id::{GroupId, LogId, NodeId};
 use crate::lag::Lag;
-use crate::mutant;
 use crate::port::LogPort;
 use crate::status::{GroupStatus, Role};
 use crate::status_watch::StatusWatch;
 use crate::succession::Followed;
 use crate::suffrage::Suffrage;
-use crate::transport::{Peer, Transport};
+use crate::transport::Transport;
 use crate::turns::Rival;
 use crate::wire::{AppendMessage, Candidacy};
 
@@ -254,12 +255,6 @@ impl Group {
         *self.inner.role.borrow()
     }
 
-    /// The term that this node leads and is known to lead: what is remembered of a leadership is of this one.
-    fn leads(&self) -> Option<u64> {
-        let role = self.known_role();
-        self.inner.status.leads().filter(|term| role.is_leader && role.term == *term)
-    }
-
     /// Whether the group has ended on this node.
     pub(crate) fn has_ended(&self) -> bool {
         self.inner.status.has_ended()
@@ -327,72 +322,9 @@ impl Group {
         }
     }
 
-    /// Whether this node leads the group and no other can have been elected yet: a majority of the
-    /// voters has confirmed it, and has had an eye on this node ever since (Raft dissertation, section
-    /// 6.4.1, with the heartbeats of nodes for those of groups). What it serves is then not stale.
-    ///
-    /// Where it says no for want of news, it also asks the voters, so that it may soon say yes.
-    pub fn is_confirmed(&self) -> bool {
-        let Some(term) = self.leads() else { return false };
-        if self.has_abdicated() {
-            return false;
-        }
-        if mutant::is_on("endless-lease") {
-            return true;
-        }
-        let announced = self.inner.signals.announced.get();
-        let confirmed = self.has_majority(term, |peer, acked| {
-            acked.elapsed() < peer.lease()
-                || announced.is_some_and(|announced| peer.vouches(acked, announced))
-        });
-        if !confirmed {
-            self.inner.signals.lease_expired.notify_one();
-        }
-        confirmed
-    }
-
-    /// Whether a majority goes on to confirm this node, which leads, without being asked for this group again.
-    pub(crate) fn is_vouched_for(&self) -> bool {
-        let announced = self.inner.signals.announced.get().zip(self.leads());
-        announced.is_some_and(|(announced, term)| {
-            self.has_majority(term, |peer, acked| peer.vouches(acked, announced))
-        })
-    }
-
-    /// Whether a majority of the voters, this node among them, has acknowledged a term in such a way: who did, and when
-    /// that was sent which it has acknowledged.
-    fn has_majority(&self, term: u64, counts: impl Fn(&Peer, Instant) -> bool) -> bool {
-        let Inner { signals, status, transport, .. } = &*self.inner;
-        let is_counted = |voter: &NodeId| {
-            let Some(peer) = transport.peer(*voter) else { return *voter == transport.me() };
-            signals.acks.of(*voter, term).is_some_and(|acked| counts(&peer, acked))
-        };
-        // Of one configuration: memberships do not change yet.
-        let voters = status.voters();
-        2 * voters.iter().filter(|voter| is_counted(voter)).count() > voters.len()
-    }
-
-    /// Whether every voter that is connected has answered this node, which leads, over the connection that stands: it
-    /// knows what is committed.
-    pub(crate) fn has_told(&self) -> bool {
-        let Inner { signals, status, transport, .. } = &*self.inner;
-        let Some(term) = self.leads() else { return true };
-        let is_told = |voter: &NodeId| {
-            let link = transport.peer(*voter).and_then(|peer| peer.link());
-            link.is_none_or(|link| signals.acks.is_told(*voter, term, link.since()))
-        };
-        status.voters().iter().all(is_told)
-    }
-
     /// The members with a vote.
     pub(crate) fn voters(&self) -> Arc<BTreeSet<NodeId>> {
         self.inner.status.voters()
-    }
-
-    /// On the leader: when that was sent which a voter has answered last.
-    #[cfg(test)]
-    pub(crate) fn acked(&self, node: NodeId) -> Option<Instant> {
-        self.inner.signals.acks.of(node, self.inner.status.borrow().term)
     }
 
     /// On the leader: what a voter is not known to hold of the log. `None` elsewhere, and for a node without a
@@ -421,17 +353,6 @@ impl Group {
 
     fn is_small(&self, lag: Lag) -> bool {
         lag.is_small(self.inner.transport.limits().catch_up_bytes_per_s)
-    }
-
-    /// Whether this node, which leads, hands the group over: it helps whoever stands.
-    pub(crate) fn has_abdicated(&self) -> bool {
-        self.inner.signals.abdicated.load(Ordering::Acquire)
-    }
-
-    /// Since when this node has led the group, if it does.
-    pub(crate) fn leads_since(&self) -> Option<Instant> {
-        let announced = self.inner.signals.announced.get();
-        announced.filter(|_| self.leads().is_some())
     }
 
     /// Asks the voters whether this node still leads; the answers are taken in as they come.

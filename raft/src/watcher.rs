@@ -109,7 +109,7 @@ impl Watcher {
             self.signals.announced.set(is_leader.then(Instant::now));
         }
         if ready && !old.ready {
-            // Not before now is this node named as the leader: a majority has confirmed it.
+            // Where that took long, this node was not named as the leader any more.
             self.leaderships.touch();
         }
         self.role.send_replace(role);

@@ -75,5 +75,6 @@ async fn delete(
         return Err(ErrorCode::PolicyViolation);
     }
     let before = (asked.offset != HIGH_WATERMARK).then_some(Offset(asked.offset));
+    partition.until_ready().await;
     partition.delete_records(before).await.map_err(|error| error.kafka_code())
 }

@@ -57,9 +57,11 @@ impl Dispatcher {
             ApiKey::ApiVersions => api_versions::handle(connection, &request, &self.features),
             ApiKey::Produce => produce::begin(&ctx, request),
             ApiKey::Fetch => fetch::begin(&ctx, request),
-            ApiKey::ListOffsets => now!(request, body => list_offsets::handle(&ctx, v, body)),
+            ApiKey::ListOffsets => {
+                later!(request, body => list_offsets::handle(&ctx, v, body).await)
+            }
             ApiKey::OffsetForLeaderEpoch => {
-                now!(request, body => offset_for_leader_epoch::handle(&ctx, body))
+                later!(request, body => offset_for_leader_epoch::handle(&ctx, body).await)
             }
             ApiKey::FindCoordinator => {
                 now!(request, body => find_coordinator::handle(&ctx, v, body).await)

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
+use super::context::{Context, TopicRef};
 use super::metadata_port::MetadataPort;
 use crate::model::{PartitionIndex, TopicId};
 
@@ -34,4 +37,14 @@ pub(super) async fn until_led(
     };
     // Whoever still has none is answered as such.
     let _ = tokio::time::timeout(WAIT_MAX, led).await;
+}
+
+/// Waits until this node, where it was elected a moment ago, may serve what it leads of the partitions, for a
+/// moment at most.
+pub(super) async fn until_ready(ctx: &Context, partitions: Vec<(TopicRef, i32)>) {
+    let ready = partitions.into_iter().filter_map(|(topic, index)| {
+        let (_, partition) = ctx.resolve(&topic, PartitionIndex(index)).ok()?;
+        Some(async move { partition.until_ready().await })
+    });
+    join_all(ready).await;
 }

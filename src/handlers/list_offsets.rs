@@ -11,6 +11,7 @@ use kafka_wire::list_offsets_response::{
 
 use super::context::{Context, TopicRef};
 use super::errors::KafkaCode;
+use super::leader_wait;
 use crate::model::{PartitionIndex, Timestamp};
 use crate::partition::{Found, TimestampQuery};
 use crate::protocol::ErrorCode;
@@ -19,11 +20,16 @@ use crate::protocol::ErrorCode;
 const LEADER_EPOCH_SINCE: i16 = 4;
 
 /// Looks each partition up in turn.
-pub(crate) fn handle(
+pub(crate) async fn handle(
     ctx: &Context,
     version: i16,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
+    let partitions = request.topics.iter().flat_map(|topic| {
+        let name = TopicRef::Name(topic.name.clone());
+        topic.partitions.iter().map(move |asked| (name.clone(), asked.partition_index))
+    });
+    leader_wait::until_ready(ctx, partitions.collect()).await;
     let mut response = ListOffsetsResponse::default();
     for topic in request.topics {
         let name = TopicRef::Name(topic.name.clone());

@@ -12,14 +12,20 @@ use kafka_wire::offset_for_leader_epoch_response::{
 
 use super::context::{Context, TopicRef};
 use super::errors::KafkaCode;
+use super::leader_wait;
 use crate::model::{LeaderEpoch, PartitionIndex};
 use crate::protocol::ErrorCode;
 
 /// Answers from the epochs that each leader's log remembers.
-pub(crate) fn handle(
+pub(crate) async fn handle(
     ctx: &Context,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
+    let partitions = request.topics.iter().flat_map(|topic| {
+        let name = TopicRef::Name(topic.topic.clone());
+        topic.partitions.iter().map(move |asked| (name.clone(), asked.partition))
+    });
+    leader_wait::until_ready(ctx, partitions.collect()).await;
     let mut response = OffsetForLeaderEpochResponse::default();
     for topic in request.topics {
         let name = TopicRef::Name(topic.topic.clone());

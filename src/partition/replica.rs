@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jackdaw_raft::{Group, GroupId, NodeId, RaftNode, Role};
@@ -23,6 +24,9 @@ use crate::model::mutant;
 use crate::model::record_batch::BatchHeader;
 use crate::model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 use crate::storage::{CompactionLimits, FileSlice, Log, LogError};
+
+/// Longest wait for a new leader's first entry. It takes a fraction of that.
+const READY_WAIT: Duration = Duration::from_millis(400);
 
 /// What an append waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,12 +249,25 @@ impl Partition {
         }
         // One that lost sight of the majority may have been deposed without knowing.
         if !role.is_leader || !self.group.is_confirmed() {
-            return Err(PartitionError::NotLeader);
+            let is_new = role.is_leader && self.group.is_new();
+            return Err(if is_new { PartitionError::NotReady } else { PartitionError::NotLeader });
         }
         if !role.ready && !mutant::is_on("new-leader-serves-at-once") {
             return Err(PartitionError::NotReady);
         }
         Ok(LeaderEpoch(current))
+    }
+
+    /// Waits, for a moment at most, where this node was elected and will be ready soon;
+    /// [`Self::check_leader`] then says what holds.
+    pub async fn until_ready(&self) {
+        if !self.group.is_new() {
+            return;
+        }
+        let mut role = self.role.clone();
+        let soon = role.wait_for(|role| role.ready || !role.is_leader);
+        // Whoever is not ready by then says so.
+        drop(tokio::time::timeout(READY_WAIT, soon).await);
     }
 
     /// Whole batches from the one that holds `from`, below the high watermark; `max_bytes` may be

@@ -24,6 +24,7 @@ pub(super) struct Home {
     /// Stands first, and is given the group back.
     pub(super) preferred: Option<NodeId>,
     pub(super) settle_ms: u64,
+    pub(super) peer_dead_ms: u64,
     pub(super) catch_up_bytes_per_s: u64,
     listener: Option<TcpListener>,
 }
@@ -39,6 +40,7 @@ pub(super) fn homes(count: u64) -> Vec<Home> {
             hard: Arc::default(),
             preferred: None,
             settle_ms: 300,
+            peer_dead_ms: Timing::default().peer_dead_ms,
             catch_up_bytes_per_s: 1 << 30,
             listener: Some(listener),
         }
@@ -60,6 +62,7 @@ impl Home {
         let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
         let mut options = NodeOptions::new(self.id, cluster_id(), peers);
         options.timing.settle_ms = self.settle_ms;
+        options.timing.peer_dead_ms = self.peer_dead_ms;
         options.limits.catch_up_bytes_per_s = self.catch_up_bytes_per_s;
         RaftNode::start(options, listener, self.hard.clone()).await.unwrap()
     }

@@ -8,6 +8,7 @@ mod founding;
 mod full;
 mod handover;
 mod lost_votes;
+mod new_leader;
 mod partitions;
 mod peers;
 mod refill;

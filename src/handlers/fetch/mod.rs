@@ -50,6 +50,8 @@ struct Look {
     bytes: usize,
     /// An error or a diverging log, which is answered at once.
     urgent: bool,
+    /// A partition is about to be led here: clients take long to come again after an error.
+    is_early: bool,
 }
 
 /// The limits of one request.
@@ -131,7 +133,9 @@ async fn run(
         // Marked as seen before the look: what moves during it wakes the wait after it.
         watches.mark_seen();
         let look = look(ctx, version, &plan.targets, bounds.max_bytes);
-        let enough = look.urgent || look.bytes >= bounds.min_bytes || plan.targets.is_empty();
+        let enough = look.urgent
+            || plan.targets.is_empty()
+            || look.bytes >= bounds.min_bytes && !look.is_early;
         if enough || Instant::now() >= bounds.deadline {
             return respond(ctx, version, &plan, look);
         }
@@ -142,13 +146,16 @@ async fn run(
 }
 
 fn look(ctx: &Context, version: i16, targets: &[FetchTarget], max_bytes: usize) -> Look {
-    let mut look = Look { fetched: Vec::with_capacity(targets.len()), bytes: 0, urgent: false };
+    let fetched = Vec::with_capacity(targets.len());
+    let mut look = Look { fetched, bytes: 0, urgent: false, is_early: false };
     for target in targets {
         let left = max_bytes.saturating_sub(look.bytes);
         let partition_max = usize::try_from(target.max_bytes).unwrap_or(0);
         let answer = fetch_one(ctx, version, target, left.min(partition_max), look.bytes == 0);
         look.bytes += record_bytes(&answer);
-        look.urgent |= answer.error_code != 0 || answer.diverging_epoch.is_some();
+        let is_early = answer.error_code == ErrorCode::OffsetNotAvailable.code();
+        look.is_early |= is_early;
+        look.urgent |= answer.error_code != 0 && !is_early || answer.diverging_epoch.is_some();
         look.fetched.push(Fetched { target: target.clone(), answer });
     }
     look

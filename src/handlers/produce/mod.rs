@@ -120,8 +120,11 @@ fn queue(
     let bytes = data.records.as_ref().map_or(0, Bytes::len);
     let accepted = validate(data.records, version, &partition.limits(), ctx.clock.now())?;
     let Accepted { batch, header, append_time } = accepted;
-    if acks == Acks::None {
-        partition.check_leader(-1)?;
+    if acks == Acks::None
+        && let Err(error) = partition.check_leader(-1)
+        && !matches!(error, PartitionError::NotReady)
+    {
+        return Err(error.into());
     }
     ctx.metrics.records_in.inc_by(header.record_count as u64);
     ctx.metrics.bytes_in.inc_by(bytes as u64);

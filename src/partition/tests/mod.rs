@@ -4,6 +4,7 @@ mod catching_up;
 mod compacting;
 mod crash;
 mod deleting;
+mod electing;
 mod first_batches;
 mod full;
 mod random;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jackdaw_raft::testing::MemHardState;
 use jackdaw_raft::{
-    ClusterId, GroupId, HardStateStore, LogId, NodeId, NodeOptions, RaftNode, Room,
+    ClusterId, GroupId, HardStateStore, LogId, NodeId, NodeOptions, RaftNode, Room, Timing,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -48,6 +49,7 @@ struct Node {
     hard: Arc<MemHardState>,
     flush: FlushPolicy,
     disk: Arc<dyn Disk>,
+    peer_dead_ms: u64,
     address: SocketAddr,
     listener: Option<TcpListener>,
     /// Its disk has no room for replication.
@@ -93,6 +95,7 @@ impl Node {
             hard: Arc::default(),
             flush: FlushPolicy::Durable,
             disk: Arc::new(SystemDisk),
+            peer_dead_ms: Timing::default().peer_dead_ms,
             address: listener.local_addr().unwrap(),
             listener: Some(listener),
             full: Arc::default(),
@@ -112,6 +115,7 @@ impl Node {
         let listener = listener.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
         let mut options = NodeOptions::new(self.id, ClusterId::new("test").unwrap(), peers);
         options.room = Some(self.room());
+        options.timing.peer_dead_ms = self.peer_dead_ms;
         let raft = RaftNode::start(options, listener, self.hard.clone()).await.unwrap();
         let log = open_log_on(Arc::clone(&self.disk), self.dir.path());
         log.set_flush_policy(self.flush);
