@@ -278,7 +278,8 @@ impl RaftNode {
     pub fn leader_of(&self, id: GroupId) -> Option<Leadership> {
         let led = self.inner.leaderships.leader_of(id)?;
         let is_here = led.leader == self.id();
-        let confirmed = |group: Group| group.is_confirmed() || group.is_new();
+        // In this order: it may become ready, and be new no longer, between the two looks.
+        let confirmed = |group: Group| group.is_new() || group.is_confirmed();
         (!is_here || self.inner.registry.get(id).is_some_and(confirmed)).then_some(led)
     }
 

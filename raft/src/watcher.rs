@@ -97,7 +97,7 @@ impl Watcher {
         if old == role {
             return role;
         }
-        let Role { term, leader, is_leader, ready } = role;
+        let Role { term, leader, is_leader, .. } = role;
         self.signals.term.store(term, Ordering::Relaxed);
         if is_leader && (!old.is_leader || old.term != term) {
             self.counts.won();
@@ -108,11 +108,11 @@ impl Watcher {
             self.leaderships.set_local(self.group, local, is_leader);
             self.signals.announced.set(is_leader.then(Instant::now));
         }
-        if ready && !old.ready {
-            // Where that took long, this node was not named as the leader any more.
+        self.role.send_replace(role);
+        if is_leader {
+            // Only now does this node name itself. Where it was elected long before it became ready, it has stopped to.
             self.leaderships.touch();
         }
-        self.role.send_replace(role);
         // Only now: it looks at the role.
         self.leaderships.stir(self.group);
         role

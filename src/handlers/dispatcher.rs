@@ -58,10 +58,10 @@ impl Dispatcher {
             ApiKey::Produce => produce::begin(&ctx, request),
             ApiKey::Fetch => fetch::begin(&ctx, request),
             ApiKey::ListOffsets => {
-                later!(request, body => list_offsets::handle(&ctx, v, body).await)
+                now!(request, body => list_offsets::handle(&ctx, v, body).await)
             }
             ApiKey::OffsetForLeaderEpoch => {
-                later!(request, body => offset_for_leader_epoch::handle(&ctx, body).await)
+                now!(request, body => offset_for_leader_epoch::handle(&ctx, body).await)
             }
             ApiKey::FindCoordinator => {
                 now!(request, body => find_coordinator::handle(&ctx, v, body).await)

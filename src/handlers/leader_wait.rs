@@ -3,6 +3,8 @@
 //!
 //! **Invariant:** nobody waits for long: a partition without a majority has no leader for hours.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,6 +12,7 @@ use futures_util::future::join_all;
 use super::context::{Context, TopicRef};
 use super::metadata_port::MetadataPort;
 use crate::model::{PartitionIndex, TopicId};
+use crate::partition::Partition;
 
 /// Longest wait. An election takes a fraction of it.
 const WAIT_MAX: Duration = Duration::from_millis(400);
@@ -39,12 +42,23 @@ pub(super) async fn until_led(
     let _ = tokio::time::timeout(WAIT_MAX, led).await;
 }
 
-/// Waits until this node, where it was elected a moment ago, may serve what it leads of the partitions, for a
-/// moment at most.
-pub(super) async fn until_ready(ctx: &Context, partitions: Vec<(TopicRef, i32)>) {
-    let ready = partitions.into_iter().filter_map(|(topic, index)| {
-        let (_, partition) = ctx.resolve(&topic, PartitionIndex(index)).ok()?;
-        Some(async move { partition.until_ready().await })
-    });
-    join_all(ready).await;
+/// Those of the partitions for which this node was elected a moment ago, each once.
+pub(super) fn new_ones(
+    ctx: &Context,
+    partitions: impl Iterator<Item = (TopicRef, i32)>,
+) -> Vec<Arc<Partition>> {
+    let mut new = BTreeMap::new();
+    for (topic, index) in partitions {
+        if let Ok((_, partition)) = ctx.resolve(&topic, PartitionIndex(index))
+            && partition.is_new()
+        {
+            new.insert((partition.topic_id(), index), partition);
+        }
+    }
+    new.into_values().collect()
+}
+
+/// Waits until this node may serve the partitions, for a moment at most.
+pub(super) async fn until_ready(new: Vec<Arc<Partition>>) {
+    join_all(new.iter().map(|partition| partition.until_ready())).await;
 }

@@ -16,6 +16,8 @@ use crate::model::{PartitionIndex, Timestamp};
 use crate::partition::{Found, TimestampQuery};
 use crate::protocol::ErrorCode;
 
+/// The first version whose clients know of leaders that are not ready (KIP-207).
+const OFFSET_NOT_AVAILABLE_SINCE: i16 = 5;
 /// The first version whose answers hold leader epochs.
 const LEADER_EPOCH_SINCE: i16 = 4;
 
@@ -29,7 +31,8 @@ pub(crate) async fn handle(
         let name = TopicRef::Name(topic.name.clone());
         topic.partitions.iter().map(move |asked| (name.clone(), asked.partition_index))
     });
-    leader_wait::until_ready(ctx, partitions.collect()).await;
+    let new = leader_wait::new_ones(ctx, partitions);
+    leader_wait::until_ready(new).await;
     let mut response = ListOffsetsResponse::default();
     for topic in request.topics {
         let name = TopicRef::Name(topic.name.clone());
@@ -54,6 +57,9 @@ fn answer(
     answer.timestamp = -1;
     answer.offset = -1;
     match find(ctx, topic, asked) {
+        Err(ErrorCode::OffsetNotAvailable) if version < OFFSET_NOT_AVAILABLE_SINCE => {
+            answer.error_code = ErrorCode::LeaderNotAvailable.code();
+        }
         Err(code) => answer.error_code = code.code(),
         Ok(None) => {}
         Ok(Some(found)) => {

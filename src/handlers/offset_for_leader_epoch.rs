@@ -25,7 +25,8 @@ pub(crate) async fn handle(
         let name = TopicRef::Name(topic.topic.clone());
         topic.partitions.iter().map(move |asked| (name.clone(), asked.partition))
     });
-    leader_wait::until_ready(ctx, partitions.collect()).await;
+    let new = leader_wait::new_ones(ctx, partitions);
+    leader_wait::until_ready(new).await;
     let mut response = OffsetForLeaderEpochResponse::default();
     for topic in request.topics {
         let name = TopicRef::Name(topic.topic.clone());

@@ -41,7 +41,9 @@ pub use error::{OpenError, PartitionError};
 pub use limits::RecordLimits;
 pub use producer_state::SequenceError;
 pub use rebuild::Rebuilt;
-pub use replica::{Acks, AppendHandle, Found, OpenPartition, Partition, Read, TimestampQuery};
+pub use replica::{
+    Acks, AppendHandle, Found, OpenPartition, Partition, READY_WAIT, Read, TimestampQuery,
+};
 pub use retention::{PurgeKey, PurgeSender, RetentionPolicy};
 pub use room::fits_full_disk;
 pub use set::PartitionSet;

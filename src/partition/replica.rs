@@ -25,8 +25,9 @@ use crate::model::record_batch::BatchHeader;
 use crate::model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 use crate::storage::{CompactionLimits, FileSlice, Log, LogError};
 
-/// Longest wait for a new leader's first entry. It takes a fraction of that.
-const READY_WAIT: Duration = Duration::from_millis(400);
+/// Longest wait for a new leader's first entry, where somebody waits. With disks that answer and a follower that is
+/// level it takes a fraction of that.
+pub const READY_WAIT: Duration = Duration::from_millis(400);
 
 /// What an append waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,8 +249,9 @@ impl Partition {
             return Err(PartitionError::UnknownEpoch { current });
         }
         // One that lost sight of the majority may have been deposed without knowing.
+        // Not after: it may become ready, and be new no longer, between the two looks.
+        let is_new = self.is_new();
         if !role.is_leader || !self.group.is_confirmed() {
-            let is_new = role.is_leader && self.group.is_new();
             return Err(if is_new { PartitionError::NotReady } else { PartitionError::NotLeader });
         }
         if !role.ready && !mutant::is_on("new-leader-serves-at-once") {
@@ -258,15 +260,20 @@ impl Partition {
         Ok(LeaderEpoch(current))
     }
 
-    /// Waits, for a moment at most, where this node was elected and will be ready soon;
-    /// [`Self::check_leader`] then says what holds.
+    /// Whether this node was elected a moment ago and is about to be ready, as a rule.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.group.is_new()
+    }
+
+    /// Waits, for a moment at most, where this node [was just elected](Self::is_new); [`Self::check_leader`] then
+    /// says what holds.
     pub async fn until_ready(&self) {
-        if !self.group.is_new() {
+        if !self.is_new() {
             return;
         }
         let mut role = self.role.clone();
         let soon = role.wait_for(|role| role.ready || !role.is_leader);
-        // Whoever is not ready by then says so.
         drop(tokio::time::timeout(READY_WAIT, soon).await);
     }
 

@@ -144,6 +144,9 @@ where
     async fn next(&mut self) -> Option<Item> {
         let bytes_max = self.stream.transport.limits().pipeline_bytes_max;
         loop {
+            if let Some(last) = self.take_held() {
+                return Some(Ok(Ok(Some(last))));
+            }
             if let Some(request) = self.sendable()
                 && let Err(error) = self.send(request).await
             {
@@ -186,6 +189,18 @@ where
             let AppendStream { signals, target, .. } = &self.stream;
             signals.acks.note(*target, request.term, request.sent, request.over);
         }
+    }
+
+    /// The last entry of the request that was pulled, where the target holds all of them and need not be sent it.
+    fn take_held(&mut self) -> Option<RaftLogId> {
+        let AppendStream { signals, target, .. } = &self.stream;
+        let request = self.pulled.as_ref().filter(|_| self.in_flight.is_empty())?;
+        let last = request.entries.last()?.log_id;
+        let over = self.route.link.as_ref().filter(|_| !self.route.is_catch_up)?.since();
+        let said = (*target, request.vote.leader_id.term, over);
+        let is_held = signals.grants.holds(said, last.index);
+        is_held.then(|| self.pulled.take()).flatten()?;
+        Some(last)
     }
 
     /// The request that was pulled, once it may go out: over another connection than those before it

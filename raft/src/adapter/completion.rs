@@ -16,6 +16,7 @@ use openraft::raft::responder::Responder;
 use tokio::sync::{Notify, oneshot};
 
 use super::acks::Acks;
+use super::grants::Grants;
 use super::types::{C, from_log_id};
 use crate::entry::Applied;
 use crate::error::ProposeError;
@@ -30,6 +31,8 @@ pub(crate) struct GroupSignals {
     pub(crate) voted: AtomicU64,
     /// Who has confirmed this node as the leader, and when.
     pub(crate) acks: Acks,
+    /// What those who have voted for this node hold of the log.
+    pub(crate) grants: Grants,
     /// When the peers had been told that this node leads.
     pub(crate) announced: Moment,
     /// What a voter was sent may be lost: whether it is told what is committed is to be looked at.
@@ -80,6 +83,7 @@ impl Default for GroupSignals {
             term: AtomicU64::new(0),
             voted: AtomicU64::new(0),
             acks: Acks::default(),
+            grants: Grants::default(),
             announced: Moment::none(Instant::now()),
             untold: Notify::new(),
             succeeds: Mutex::default(),

@@ -8,6 +8,7 @@ mod acks;
 mod append_stream;
 mod completion;
 mod config;
+mod grants;
 mod log;
 mod machine;
 mod network;

@@ -194,7 +194,17 @@ impl RaftNetworkV2<C> for Network {
         if !request.leadership_transfer && !self.factory.may_succeed() {
             return Err(failed(LinkError::Closed));
         }
-        self.ask_vote(Kind::Vote, request, option.hard_ttl()).await
+        let over = self.link().map(|link| link.since());
+        let (term, here) = (request.vote.leader_id.term, request.last_log_id);
+        let answer = self.ask_vote(Kind::Vote, request, option.hard_ttl()).await?;
+        if let Ok(over) = over
+            && answer.vote_granted
+        {
+            let [here, there] =
+                [here, answer.last_log_id].map(|last| last.as_ref().map(from_log_id));
+            self.factory.signals.grants.note((self.target, term, over), here, there);
+        }
+        Ok(answer)
     }
 
     async fn pre_vote(

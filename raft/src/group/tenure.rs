@@ -49,6 +49,12 @@ impl Group {
             && self.leads_since().is_some_and(is_fresh)
     }
 
+    /// Whether a majority has answered what this node, which leads, has sent after a moment.
+    pub(super) fn has_been_confirmed_since(&self, began: Instant) -> bool {
+        let term = self.inner.status.leads();
+        term.is_some_and(|term| self.has_majority(term, |_, sent| sent >= began))
+    }
+
     /// Whether a majority goes on to confirm this node, which leads, without being asked for this group again.
     pub(crate) fn is_vouched_for(&self) -> bool {
         let announced = self.inner.signals.announced.get().zip(self.leads());

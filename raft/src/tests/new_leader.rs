@@ -1,4 +1,5 @@
-//! Whoever was just elected is named before its first entry is committed, and serves nothing until then.
+//! Whoever was just elected is named before its first entry is committed, and serves nothing until then; and it asks the
+//! voters nothing that their votes have told.
 
 use std::time::Duration;
 
@@ -69,5 +70,24 @@ async fn who_was_elected_and_is_left_alone_names_itself_no_longer() {
     .await;
     assert!(cluster.groups[at].status().borrow().is_leader && !cluster.groups[at].is_new());
     hold(&cluster, false);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_elected_does_not_look_for_what_the_voters_have() {
+    let cluster = Cluster::start(3).await;
+    cluster.groups[0].elect().await;
+    let old = cluster.leader().await;
+    propose_all(&cluster.groups[old], 0..200).await;
+    applied_everywhere(&cluster.homes, &bytes(0..200)).await;
+    let to = (old + 1) % 3;
+    let target = cluster.homes[to].id;
+    within("a transfer", cluster.groups[old].transfer_leader(target)).await.unwrap();
+    until(&cluster.groups[to], "it is ready", |status| status.leader_ready).await;
+    let spared = cluster.groups[to].signals().grants.spared();
+    // A majority is one voter beside it, and to halve 200 entries takes some requests.
+    assert!(spared >= 3, "{spared}");
+    propose_all(&cluster.groups[to], 200..220).await;
+    applied_everywhere(&cluster.homes, &bytes(0..220)).await;
     cluster.stop().await;
 }

@@ -3,7 +3,8 @@
 //! Versions 4–18. A request that finds fewer than `min_bytes` waits on the high watermarks of its
 //! partitions, for at most `max_wait_ms`; nothing is polled. The first batch of the first partition
 //! that has any is sent whole even when it is larger than both byte limits (KIP-74), so that a
-//! consumer always gets on.
+//! consumer always gets on. A request for a partition whose new leader is not ready yet waits for that as well,
+//! for a moment.
 //!
 //! **Invariant:** record bytes are never read here: answers carry [`FileSlice`]s.
 
@@ -21,7 +22,7 @@ use super::errors::KafkaCode;
 use super::{Outcome, Records, Request};
 use crate::model::compression::{Codec, Compression};
 use crate::model::{LeaderEpoch, Offset, PartitionIndex};
-use crate::partition::{Partition, PartitionError, Read};
+use crate::partition::{Partition, PartitionError, READY_WAIT, Read};
 use crate::protocol::{
     ErrorCode, FetchPartition, FetchResponse, FetchTopic, NodeEndpoint, RecordSlice,
 };
@@ -50,7 +51,7 @@ struct Look {
     bytes: usize,
     /// An error or a diverging log, which is answered at once.
     urgent: bool,
-    /// A partition is about to be led here: clients take long to come again after an error.
+    /// This node was elected for a partition a moment ago, and cannot serve it yet.
     is_early: bool,
 }
 
@@ -129,19 +130,22 @@ async fn run(
     bounds: Bounds,
 ) -> FetchResponse<Records> {
     let mut watches = Watches::new(ctx, &plan.targets);
+    let patience = Instant::now() + READY_WAIT;
     loop {
         // Marked as seen before the look: what moves during it wakes the wait after it.
         watches.mark_seen();
         let look = look(ctx, version, &plan.targets, bounds.max_bytes);
-        let enough = look.urgent
-            || plan.targets.is_empty()
-            || look.bytes >= bounds.min_bytes && !look.is_early;
-        if enough || Instant::now() >= bounds.deadline {
+        let enough = look.urgent || look.bytes >= bounds.min_bytes || plan.targets.is_empty();
+        // A client takes longer to come again after an error than a new leader to become ready.
+        let waits = look.is_early && !look.urgent && Instant::now() < patience;
+        let is_over = Instant::now() >= bounds.deadline;
+        if is_over || !waits && (enough || look.is_early) {
             return respond(ctx, version, &plan, look);
         }
         drop(look);
         // Whether it moved or the time is over, the next look decides.
-        drop(tokio::time::timeout_at(bounds.deadline, watches.moved()).await);
+        let until = if waits { patience.min(bounds.deadline) } else { bounds.deadline };
+        drop(tokio::time::timeout_at(until, watches.moved()).await);
     }
 }
 
@@ -153,12 +157,18 @@ fn look(ctx: &Context, version: i16, targets: &[FetchTarget], max_bytes: usize) 
         let partition_max = usize::try_from(target.max_bytes).unwrap_or(0);
         let answer = fetch_one(ctx, version, target, left.min(partition_max), look.bytes == 0);
         look.bytes += record_bytes(&answer);
-        let is_early = answer.error_code == ErrorCode::OffsetNotAvailable.code();
+        let is_early =
+            answer.error_code == ErrorCode::OffsetNotAvailable.code() && is_new(ctx, target);
         look.is_early |= is_early;
         look.urgent |= answer.error_code != 0 && !is_early || answer.diverging_epoch.is_some();
         look.fetched.push(Fetched { target: target.clone(), answer });
     }
     look
+}
+
+fn is_new(ctx: &Context, target: &FetchTarget) -> bool {
+    let found = ctx.resolve(&target.topic, PartitionIndex(target.partition));
+    found.is_ok_and(|(_, partition)| partition.is_new())
 }
 
 fn fetch_one(

@@ -75,10 +75,17 @@ pub(crate) fn begin(ctx: &Context, request: Request) -> Outcome {
         body.topic_data.into_iter().map(|topic| queue_topic(ctx, version, acks, topic)).collect();
     if acks == Acks::None {
         let mut refused = topics.iter().flat_map(|topic| &topic.partitions);
-        return match refused.find_map(|queued| queued.outcome.as_ref().err()) {
-            Some(refusal) => CloseReason::Unacknowledged(refusal.code).into(),
-            None => Reply::None.into(),
-        };
+        if let Some(refusal) = refused.find_map(|queued| queued.outcome.as_ref().err()) {
+            return CloseReason::Unacknowledged(refusal.code).into();
+        }
+        // Nobody is told; but what waits for a disk or for a leader to be ready is in flight, and bounded as such.
+        return Outcome::Pending(Box::pin(async move {
+            let batches = topics.into_iter().flat_map(|topic| topic.partitions);
+            for append in batches.filter_map(|queued| queued.outcome.ok()) {
+                drop(committed(append, deadline).await);
+            }
+            Reply::None
+        }));
     }
     let ctx = ctx.clone();
     Outcome::Pending(Box::pin(async move {
@@ -122,7 +129,7 @@ fn queue(
     let Accepted { batch, header, append_time } = accepted;
     if acks == Acks::None
         && let Err(error) = partition.check_leader(-1)
-        && !matches!(error, PartitionError::NotReady)
+        && !(matches!(error, PartitionError::NotReady) && partition.is_new())
     {
         return Err(error.into());
     }
