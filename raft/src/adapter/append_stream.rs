@@ -188,6 +188,9 @@ where
         if matches!(answer, Ok(Ok(_) | Err(AppendError::Conflict(_)))) {
             let AppendStream { signals, target, .. } = &self.stream;
             signals.acks.note(*target, request.term, request.sent, request.over);
+            if matches!(answer, Ok(Err(_))) {
+                signals.grants.forget(*target);
+            }
         }
     }
 

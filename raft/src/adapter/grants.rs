@@ -29,7 +29,7 @@ struct Grant {
     term: u64,
     /// Index of the last entry that both are known to have.
     upto: u64,
-    /// Since when the connection has stood over which it has voted: a node that starts anew may have lost entries.
+    /// Since when the connection has stood over which it has voted. A node that starts anew may have lost entries.
     over: Instant,
 }
 
@@ -55,7 +55,12 @@ impl Grants {
         }
     }
 
-    /// Whether `node` holds the log of the leader of `term` up to `index`, and has kept its connection since it said so.
+    /// The log of `node` is another one than it was: a replica that was damaged begins anew, over the same connection.
+    pub(super) fn forget(&self, node: NodeId) {
+        self.rows().retain(|grant| grant.node != node);
+    }
+
+    /// Whether `node` holds the log of the leader of `term` up to `index`, as far as is known.
     pub(super) fn holds(&self, (node, term, over): (NodeId, u64, Instant), index: u64) -> bool {
         let of = |grant: &&Grant| (grant.node, grant.term, grant.over) == (node, term, over);
         let holds = self.rows().iter().find(of).is_some_and(|grant| index <= grant.upto);
@@ -109,6 +114,8 @@ mod tests {
         assert!(grants.holds((VOTER, 7, now), 20) && grants.holds((NodeId(3), 7, now), 20));
         assert!(!grants.holds((VOTER, 8, now), 20));
         assert!(!grants.holds((VOTER, 7, now + Duration::from_nanos(1)), 20));
+        grants.forget(NodeId(3));
+        assert!(grants.holds((VOTER, 7, now), 20) && !grants.holds((NodeId(3), 7, now), 20));
         grants.note((NodeId(3), 9, now), id(5, 20), id(5, 20));
         assert!(!grants.holds((VOTER, 7, now), 20), "of an earlier term");
     }
