@@ -264,13 +264,20 @@ impl Group {
     /// applied everything that was committed before it: a read after it is linearizable
     /// (ReadIndex; Raft dissertation, section 6.4).
     pub async fn read_barrier(&self) -> Result<(), ProposeError> {
-        let began = Instant::now();
-        let confirmed = self.raft().ensure_linearizable(ReadPolicy::ReadIndex);
+        let confirmed = self.confirmed_after(Instant::now());
         let confirmed = tokio::time::timeout(BARRIER_WAIT, confirmed).await;
-        match confirmed.map_err(|_| ProposeError::Unavailable)? {
-            // openraft counts answers that nobody was asked for (`crate::adapter::grants`).
-            Ok(_) if self.has_been_confirmed_since(began) => Ok(()),
-            Ok(_) => Err(ProposeError::Unavailable),
+        confirmed.map_err(|_| ProposeError::Unavailable)?
+    }
+
+    async fn confirmed_after(&self, began: Instant) -> Result<(), ProposeError> {
+        match self.raft().ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_) => {
+                // openraft counts what no voter has answered as well (`crate::adapter::Grants`), and takes the answer to
+                // an entry for one to what was sent later and brings nothing new.
+                let is_confirmed = || self.has_been_confirmed_since(began);
+                self.inner.signals.acks.wait_for(is_confirmed).await;
+                Ok(())
+            }
             Err(OpenraftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(self.inner.signals.refusal(&forward))
             }
@@ -335,7 +342,11 @@ impl Group {
     pub fn lag(&self, node: NodeId) -> Option<Lag> {
         let (entries, matched, committed) = {
             let status = self.inner.status.borrow();
-            (status.lag(node)?, status.replication.get(&node).copied(), status.committed)
+            // What its vote has told is not from a voter that takes entries.
+            let acked = self.inner.signals.acks.of(node, status.term);
+            let has_answered = node == self.me() || acked.is_some();
+            let matched = status.replication.get(&node).copied().filter(|_| has_answered);
+            (status.lag(node)?, matched, status.committed)
         };
         let bytes = matched.and_then(|matched| match committed.filter(|at| *at > matched) {
             None => Some(0),

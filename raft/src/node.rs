@@ -274,7 +274,8 @@ impl RaftNode {
     }
 
     /// Who leads a group, of any group of the cluster. `None` while nobody is known to, while the
-    /// leader is a peer that is not connected, or this node without a majority behind it.
+    /// leader is a peer that is not connected, or this node without a majority behind it (for which it is given a moment
+    /// after its election).
     pub fn leader_of(&self, id: GroupId) -> Option<Leadership> {
         let led = self.inner.leaderships.leader_of(id)?;
         let is_here = led.leader == self.id();

@@ -1,7 +1,8 @@
 //! One line per API: which handler answers it, and whether the connection reads on meanwhile.
 //!
 //! **Invariant:** the match is exhaustive over the API table: an API that is offered is answered.
-//! **Invariant:** what may wait for other members, a quorum or the disk is deferred.
+//! **Invariant:** what may wait for other members, a quorum or the disk is deferred. (A leader that was just elected is
+//! waited for in place, for a moment: the connection's next request would find it no readier.)
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,7 +56,7 @@ impl Dispatcher {
         let v = request.meta.version;
         match request.meta.api_key {
             ApiKey::ApiVersions => api_versions::handle(connection, &request, &self.features),
-            ApiKey::Produce => produce::begin(&ctx, request),
+            ApiKey::Produce => produce::begin(&ctx, request).await,
             ApiKey::Fetch => fetch::begin(&ctx, request),
             ApiKey::ListOffsets => {
                 now!(request, body => list_offsets::handle(&ctx, v, body).await)

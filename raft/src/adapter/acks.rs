@@ -12,11 +12,17 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use crate::id::NodeId;
 
 /// Of one group: a row for each node that has ever answered.
 #[derive(Debug, Default)]
-pub(crate) struct Acks(Mutex<Rows>);
+pub(crate) struct Acks {
+    rows: Mutex<Rows>,
+    /// Told of each answer.
+    noted: Notify,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Ack {
@@ -42,7 +48,7 @@ impl Rows {
 
 impl Acks {
     fn rows(&self) -> MutexGuard<'_, Rows> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `node` has answered what was sent at `sent` by the leader of `term`, `over` the connection that has stood since
@@ -58,6 +64,19 @@ impl Acks {
                 (ack.term, ack.sent) = (ack.term, ack.sent).max((term, sent));
             }
             None => rows.acks.push(Ack { node, term, sent, over }),
+        }
+        drop(rows);
+        self.noted.notify_waiters();
+    }
+
+    /// Resolves once what was answered since the call, or before, meets `condition`.
+    pub(crate) async fn wait_for(&self, condition: impl Fn() -> bool) {
+        loop {
+            let noted = self.noted.notified();
+            if condition() {
+                return;
+            }
+            noted.await;
         }
     }
 

@@ -47,6 +47,9 @@ impl Grants {
         there: Option<LogId>,
     ) {
         let mut rows = self.rows();
+        if rows.iter().any(|grant| grant.term > term) {
+            return;
+        }
         rows.retain(|grant| grant.node != node && grant.term == term);
         if let Some((here, there)) = here.zip(there)
             && here.term == there.term
@@ -118,5 +121,7 @@ mod tests {
         assert!(grants.holds((VOTER, 7, now), 20) && !grants.holds((NodeId(3), 7, now), 20));
         grants.note((NodeId(3), 9, now), id(5, 20), id(5, 20));
         assert!(!grants.holds((VOTER, 7, now), 20), "of an earlier term");
+        grants.note((VOTER, 7, now), id(5, 20), id(5, 20));
+        assert!(grants.holds((NodeId(3), 9, now), 20) && !grants.holds((VOTER, 7, now), 20));
     }
 }

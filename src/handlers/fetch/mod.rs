@@ -144,8 +144,12 @@ async fn run(
         }
         drop(look);
         // Whether it moved or the time is over, the next look decides.
-        let until = if waits { patience.min(bounds.deadline) } else { bounds.deadline };
-        drop(tokio::time::timeout_at(until, watches.moved()).await);
+        if waits {
+            let until = patience.min(bounds.deadline);
+            drop(tokio::time::timeout_at(until, watches.role_moved()).await);
+        } else {
+            drop(tokio::time::timeout_at(bounds.deadline, watches.moved()).await);
+        }
     }
 }
 
@@ -158,7 +162,7 @@ fn look(ctx: &Context, version: i16, targets: &[FetchTarget], max_bytes: usize) 
         let answer = fetch_one(ctx, version, target, left.min(partition_max), look.bytes == 0);
         look.bytes += record_bytes(&answer);
         let is_early =
-            answer.error_code == ErrorCode::OffsetNotAvailable.code() && is_new(ctx, target);
+            answer.error_code == ErrorCode::OffsetNotAvailable.code() && will_be_ready(ctx, target);
         look.is_early |= is_early;
         look.urgent |= answer.error_code != 0 && !is_early || answer.diverging_epoch.is_some();
         look.fetched.push(Fetched { target: target.clone(), answer });
@@ -166,9 +170,10 @@ fn look(ctx: &Context, version: i16, targets: &[FetchTarget], max_bytes: usize) 
     look
 }
 
-fn is_new(ctx: &Context, target: &FetchTarget) -> bool {
+/// Whether a leader that was not ready a moment ago will be in another, or is by now.
+fn will_be_ready(ctx: &Context, target: &FetchTarget) -> bool {
     let found = ctx.resolve(&target.topic, PartitionIndex(target.partition));
-    found.is_ok_and(|(_, partition)| partition.is_new())
+    found.is_ok_and(|(_, partition)| partition.is_new() || partition.check_leader(-1).is_ok())
 }
 
 fn fetch_one(

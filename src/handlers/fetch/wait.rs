@@ -38,6 +38,15 @@ impl Watches {
         self.roles.iter_mut().for_each(watch::Receiver::mark_unchanged);
     }
 
+    /// Resolves when a role has changed, or a partition was closed.
+    pub(super) async fn role_moved(&mut self) {
+        let mut leaders: FuturesUnordered<_> =
+            self.roles.iter_mut().map(watch::Receiver::changed).collect();
+        if leaders.next().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
     /// Resolves when a high watermark or a role has changed, or a partition was closed.
     pub(super) async fn moved(&mut self) {
         let mut highs: FuturesUnordered<_> =

@@ -14,6 +14,7 @@ mod accept;
 mod refusal;
 mod validate;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use kafka_wire::produce_response::{
 use tokio::time::Instant;
 
 use super::context::{Context, TopicRef};
-use super::{CloseReason, Outcome, Reply, Request};
+use super::{CloseReason, Outcome, Reply, Request, leader_wait};
 use crate::model::{Offset, PartitionIndex, Timestamp};
 use crate::partition::{Acks, AppendHandle, Partition, PartitionError};
 use crate::protocol::ErrorCode;
@@ -59,8 +60,9 @@ struct QueuedTopic {
     partitions: Vec<Queued>,
 }
 
-/// Queues every batch of the request, in order; the answer follows when they are durable.
-pub(crate) fn begin(ctx: &Context, request: Request) -> Outcome {
+/// Queues every batch of the request, in order; the answer follows when they are durable. Without an answer (`acks=0`)
+/// nobody waits for a leader but the connection: what it queued would have no bound.
+pub(crate) async fn begin(ctx: &Context, request: Request) -> Outcome {
     let body = match request.decode::<ProduceRequest>() {
         Ok(body) => body,
         Err(reason) => return reason.into(),
@@ -71,26 +73,31 @@ pub(crate) fn begin(ctx: &Context, request: Request) -> Outcome {
         return meta.respond(&refuse_all(body, version)).into();
     };
     let deadline = Instant::now() + Duration::from_millis(body.timeout_ms.max(0) as u64);
+    if acks == Acks::None {
+        leader_wait::until_ready(new_ones(ctx, version, &body)).await;
+    }
     let topics: Vec<QueuedTopic> =
         body.topic_data.into_iter().map(|topic| queue_topic(ctx, version, acks, topic)).collect();
     if acks == Acks::None {
         let mut refused = topics.iter().flat_map(|topic| &topic.partitions);
-        if let Some(refusal) = refused.find_map(|queued| queued.outcome.as_ref().err()) {
-            return CloseReason::Unacknowledged(refusal.code).into();
-        }
-        // Nobody is told; but what waits for a disk or for a leader to be ready is in flight, and bounded as such.
-        return Outcome::Pending(Box::pin(async move {
-            let batches = topics.into_iter().flat_map(|topic| topic.partitions);
-            for append in batches.filter_map(|queued| queued.outcome.ok()) {
-                drop(committed(append, deadline).await);
-            }
-            Reply::None
-        }));
+        return match refused.find_map(|queued| queued.outcome.as_ref().err()) {
+            Some(refusal) => CloseReason::Unacknowledged(refusal.code).into(),
+            None => Reply::None.into(),
+        };
     }
     let ctx = ctx.clone();
     Outcome::Pending(Box::pin(async move {
         meta.respond(&answer(&ctx, version, topics, deadline).await)
     }))
+}
+
+fn new_ones(ctx: &Context, version: i16, body: &ProduceRequest) -> Vec<Arc<Partition>> {
+    let partitions = body.topic_data.iter().flat_map(|topic| {
+        let by_id = version >= TOPIC_IDS_SINCE;
+        let named = TopicRef::of(by_id, topic.name.clone(), topic.topic_id);
+        topic.partition_data.iter().map(move |partition| (named.clone(), partition.index))
+    });
+    leader_wait::new_ones(ctx, partitions)
 }
 
 fn acks(acks: i16) -> Option<Acks> {
@@ -127,11 +134,8 @@ fn queue(
     let bytes = data.records.as_ref().map_or(0, Bytes::len);
     let accepted = validate(data.records, version, &partition.limits(), ctx.clock.now())?;
     let Accepted { batch, header, append_time } = accepted;
-    if acks == Acks::None
-        && let Err(error) = partition.check_leader(-1)
-        && !(matches!(error, PartitionError::NotReady) && partition.is_new())
-    {
-        return Err(error.into());
+    if acks == Acks::None {
+        partition.check_leader(-1)?;
     }
     ctx.metrics.records_in.inc_by(header.record_count as u64);
     ctx.metrics.bytes_in.inc_by(bytes as u64);
