@@ -284,7 +284,7 @@ impl RaftNode {
         (!is_here || self.inner.registry.get(id).is_some_and(confirmed)).then_some(led)
     }
 
-    /// Grows with every change of what [`RaftNode::leader_of`] may answer.
+    /// Grows with every change of what [`RaftNode::leader_of`] may answer, but for what time alone takes from it.
     pub fn leadership_version(&self) -> watch::Receiver<u64> {
         self.inner.leaderships.version()
     }

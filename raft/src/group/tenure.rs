@@ -19,7 +19,8 @@ impl Group {
     /// voters has confirmed it, and has had an eye on this node ever since (Raft dissertation, section
     /// 6.4.1, with the heartbeats of nodes for those of groups). What it serves is then not stale.
     ///
-    /// Where it says no for want of news, it also asks the voters, so that it may soon say yes.
+    /// Where it says no for want of news, it also asks the voters, so that it may soon say yes. (Those of a new leader
+    /// are about to be sent its first entry.)
     pub fn is_confirmed(&self) -> bool {
         let Some(term) = self.leads() else { return false };
         if self.has_abdicated() {

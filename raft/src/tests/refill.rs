@@ -212,3 +212,29 @@ async fn alone_nothing_begins_anew() {
     assert!(node.group.suffrage().borrow().is_refilling());
     node.raft.shutdown().await;
 }
+
+/// Its vote has told the leader what was in the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_voted_and_loses_its_log_while_its_node_runs_gets_it_back() {
+    let mut nodes = Nodes::new(3);
+    let mut all = Vec::new();
+    for at in 0..3 {
+        all.push(nodes.start(at).await);
+    }
+    let a = leader(&all.iter().collect::<Vec<_>>()).await;
+    let b = (a + 1) % 3;
+    propose_all(&all[a].group, 0..40).await;
+    applied_everywhere(&nodes.homes, &bytes(0..40)).await;
+    let target = nodes.homes[b].id;
+    within("a transfer", all[a].group.transfer_leader(target)).await.unwrap();
+    until(&all[b].group, "it is ready", |status| status.leader_ready).await;
+
+    all[a].raft.close_group(GROUP).await.unwrap();
+    nodes.lose_log(a);
+    all[a].group = nodes.homes[a].open(&all[a].raft).await;
+    all[a].group.initialize(nodes.peers.keys().copied().collect()).await.unwrap();
+    votes_again(&all[a]).await;
+    propose_all(&all[b].group, 40..50).await;
+    applied_everywhere(&nodes.homes, &bytes(0..50)).await;
+    stop(all).await;
+}
