@@ -250,7 +250,7 @@ impl Partition {
         }
         // One that lost sight of the majority may have been deposed without knowing.
         // Not after: it may become ready, and be new no longer, between the two looks.
-        let is_new = self.is_new();
+        let is_new = !role.ready && self.is_new();
         if !role.is_leader || !self.group.is_confirmed() {
             return Err(if is_new { PartitionError::NotReady } else { PartitionError::NotLeader });
         }

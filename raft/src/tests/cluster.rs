@@ -118,6 +118,28 @@ impl Cluster {
         Self { homes, nodes, groups }
     }
 
+    /// Three nodes that all have applied the numbers of `range`.
+    pub(super) async fn written(range: std::ops::Range<u64>) -> Self {
+        Self::written_at(homes(3), range).await
+    }
+
+    pub(super) async fn written_at(homes: Vec<Home>, range: std::ops::Range<u64>) -> Self {
+        let cluster = Self::start_at(homes).await;
+        cluster.groups[0].elect().await;
+        propose_all(&cluster.groups[cluster.leader().await], range.clone()).await;
+        applied_everywhere(&cluster.homes, &bytes(range)).await;
+        cluster
+    }
+
+    /// Has the leader hand the group to another node: from whom, and to whom.
+    pub(super) async fn hand_over(&self) -> (usize, usize) {
+        let leader = self.leader().await;
+        let to = (leader + 1) % self.nodes.len();
+        let transfer = self.groups[leader].transfer_leader(self.homes[to].id);
+        within("a transfer", transfer).await.unwrap();
+        (leader, to)
+    }
+
     /// Waits until one of the groups is ready to lead, and gives its position.
     pub(super) async fn leader(&self) -> usize {
         let ready = self.groups.iter().enumerate().map(|(position, group)| {
@@ -286,13 +308,9 @@ async fn followers_refuse_proposals_and_name_the_leader() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_is_handed_over() {
-    let cluster = Cluster::start(3).await;
-    cluster.groups[0].elect().await;
-    let leader = cluster.leader().await;
-    propose_all(&cluster.groups[leader], 0..20).await;
-    let to = (leader + 1) % 3;
+    let cluster = Cluster::written(0..20).await;
+    let (leader, to) = cluster.hand_over().await;
     let target = cluster.homes[to].id;
-    within("a transfer", cluster.groups[leader].transfer_leader(target)).await.unwrap();
     until(&cluster.groups[to], "leads", |status| status.leader_ready).await;
     propose_all(&cluster.groups[to], 20..40).await;
     applied_everywhere(&cluster.homes, &bytes(0..40)).await;

@@ -14,18 +14,10 @@ fn term(nodes: &Nodes, at: usize) -> u64 {
     nodes.hard(at).vote.map_or(0, |vote| vote.term)
 }
 
-async fn start_all(nodes: &mut Nodes) -> Vec<Node> {
-    let mut all = Vec::new();
-    for at in 0..nodes.homes.len() {
-        all.push(nodes.start(at).await);
-    }
-    all
-}
-
 /// Three nodes with the entries 0 to 19, and the leader's position.
 async fn written() -> (Nodes, Vec<Node>, usize) {
     let mut nodes = Nodes::new(3);
-    let all = start_all(&mut nodes).await;
+    let all = nodes.start_all().await;
     let a = leader(&all.iter().collect::<Vec<_>>()).await;
     propose_all(&all[a].group, 0..20).await;
     applied_everywhere(&nodes.homes, &bytes(0..20)).await;
@@ -104,7 +96,7 @@ async fn all_may_lose_their_votes_and_one_its_log_too() {
     let n = (a + 1) % 3;
     nodes.homes[n].hard.save_unproven(GROUP, true).await.unwrap();
     nodes.lose_log(n);
-    let all = start_all(&mut nodes).await;
+    let all = nodes.start_all().await;
     for node in &all {
         votes_again(node).await;
     }

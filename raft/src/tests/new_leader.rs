@@ -10,16 +10,10 @@ use super::cluster::*;
 async fn elected_and_held(peer_dead_ms: u64) -> (Cluster, usize) {
     let mut homes = homes(3);
     homes.iter_mut().for_each(|home| home.peer_dead_ms = peer_dead_ms);
-    let cluster = Cluster::start_at(homes).await;
-    cluster.groups[0].elect().await;
-    propose_all(&cluster.groups[cluster.leader().await], 0..10).await;
-    applied_everywhere(&cluster.homes, &bytes(0..10)).await;
+    let cluster = Cluster::written_at(homes, 0..10).await;
+    // From now on nobody else becomes ready.
     hold(&cluster, true);
-    // Not before: from now on nobody else becomes ready.
-    let old = cluster.leader().await;
-    let to = (old + 1) % 3;
-    let target = cluster.homes[to].id;
-    within("a transfer", cluster.groups[old].transfer_leader(target)).await.unwrap();
+    let (_, to) = cluster.hand_over().await;
     let mut role = cluster.groups[to].role();
     drop(within("it is elected", role.wait_for(|role| role.is_leader)).await.unwrap());
     (cluster, to)
@@ -75,14 +69,8 @@ async fn who_was_elected_and_is_left_alone_names_itself_no_longer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_elected_does_not_look_for_what_the_voters_have() {
-    let cluster = Cluster::start(3).await;
-    cluster.groups[0].elect().await;
-    let old = cluster.leader().await;
-    propose_all(&cluster.groups[old], 0..200).await;
-    applied_everywhere(&cluster.homes, &bytes(0..200)).await;
-    let to = (old + 1) % 3;
-    let target = cluster.homes[to].id;
-    within("a transfer", cluster.groups[old].transfer_leader(target)).await.unwrap();
+    let cluster = Cluster::written(0..200).await;
+    let (_, to) = cluster.hand_over().await;
     until(&cluster.groups[to], "it is ready", |status| status.leader_ready).await;
     let spared = cluster.groups[to].signals().grants.spared();
     // A majority is one voter beside it, and to halve 200 entries takes some requests.

@@ -39,6 +39,14 @@ impl Nodes {
         node
     }
 
+    pub(super) async fn start_all(&mut self) -> Vec<Node> {
+        let mut all = Vec::new();
+        for at in 0..self.homes.len() {
+            all.push(self.start(at).await);
+        }
+        all
+    }
+
     pub(super) fn lose_log(&mut self, at: usize) {
         self.homes[at].log = Default::default();
         self.homes[at].machine = Default::default();
@@ -85,10 +93,7 @@ pub(super) async fn stop(nodes: impl IntoIterator<Item = Node>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_only_a_lost_log_shared_with_a_dead_leader_is_not_lost() {
     let mut nodes = Nodes::new(3);
-    let mut all = Vec::new();
-    for at in 0..3 {
-        all.push(nodes.start(at).await);
-    }
+    let all = nodes.start_all().await;
     let a = leader(&all.iter().collect::<Vec<_>>()).await;
     let (b, n) = ((a + 1) % 3, (a + 2) % 3);
     propose_all(&all[a].group, 0..20).await;
@@ -132,10 +137,7 @@ async fn what_only_a_lost_log_shared_with_a_dead_leader_is_not_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_in_between_changes_nothing() {
     let mut nodes = Nodes::new(3);
-    let mut all = Vec::new();
-    for at in 0..3 {
-        all.push(nodes.start(at).await);
-    }
+    let all = nodes.start_all().await;
     let a = leader(&all.iter().collect::<Vec<_>>()).await;
     let (b, n) = ((a + 1) % 3, (a + 2) % 3);
     propose_all(&all[a].group, 0..40).await;
@@ -217,10 +219,7 @@ async fn alone_nothing_begins_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_voted_and_loses_its_log_while_its_node_runs_gets_it_back() {
     let mut nodes = Nodes::new(3);
-    let mut all = Vec::new();
-    for at in 0..3 {
-        all.push(nodes.start(at).await);
-    }
+    let mut all = nodes.start_all().await;
     let a = leader(&all.iter().collect::<Vec<_>>()).await;
     let b = (a + 1) % 3;
     propose_all(&all[a].group, 0..40).await;

@@ -40,25 +40,23 @@ impl Watches {
 
     /// Resolves when a role has changed, or a partition was closed.
     pub(super) async fn role_moved(&mut self) {
-        let mut leaders: FuturesUnordered<_> =
-            self.roles.iter_mut().map(watch::Receiver::changed).collect();
-        if leaders.next().await.is_none() {
-            std::future::pending().await
-        }
+        any_changed(&mut self.roles).await;
     }
 
     /// Resolves when a high watermark or a role has changed, or a partition was closed.
     pub(super) async fn moved(&mut self) {
-        let mut highs: FuturesUnordered<_> =
-            self.high_watermarks.iter_mut().map(watch::Receiver::changed).collect();
-        let mut leaders: FuturesUnordered<_> =
-            self.roles.iter_mut().map(watch::Receiver::changed).collect();
-        if highs.is_empty() {
-            return std::future::pending().await;
-        }
         tokio::select! {
-            _ = highs.next() => {}
-            _ = leaders.next() => {}
+            () = any_changed(&mut self.high_watermarks) => {}
+            () = any_changed(&mut self.roles) => {}
         }
+    }
+}
+
+/// Resolves when one of the watches has changed or ended; never where there are none.
+async fn any_changed<T>(watches: &mut [watch::Receiver<T>]) {
+    let mut changes: FuturesUnordered<_> =
+        watches.iter_mut().map(watch::Receiver::changed).collect();
+    if changes.next().await.is_none() {
+        std::future::pending().await
     }
 }
